@@ -1,0 +1,1 @@
+//! Where plans run and how bytes reach the online store

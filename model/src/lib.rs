@@ -1,0 +1,25 @@
+//! Tidegate's nouns and rules: ids, times, intervals, the watermark rule, receipts.
+//!
+//! Pure: no I/O, nothing async, no clock. What can be decided without I/O is decided here.
+//! Deliberately absent: anything Feast defines (see `feast`) and every SQL or Redis word.
+
+pub mod batch;
+pub mod id;
+pub mod interval;
+pub mod invariant;
+pub mod receipt;
+pub mod retry;
+pub mod run;
+pub mod time;
+pub mod view;
+pub mod watermark;
+
+pub use batch::{ByteColumn, ByteColumnBuilder, EncodedBatch};
+pub use id::{JobId, RunId, WindowId};
+pub use interval::{Interval, IntervalSet};
+pub use receipt::{Receipt, WriteCounts};
+pub use retry::RetryPolicy;
+pub use run::{JobState, RunKind, RunState};
+pub use time::EventTime;
+pub use view::{FeatureColumn, OnlineView, ViewRef};
+pub use watermark::Coverage;

@@ -1,0 +1,76 @@
+//! Kinds and states of runs and jobs.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$vdoc])* $variant,)* }
+
+        impl $name {
+            /// The name as stored and shown.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// Reads a stored name back.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)* _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+named! {
+    /// What a run was asked to do.
+    RunKind {
+        /// From each view's watermark to an end.
+        Incremental = "incremental",
+        /// One interval for every view.
+        Interval = "interval",
+    }
+}
+
+named! {
+    /// How far a run has got.
+    RunState {
+        /// Recorded, and some process is or was working on it.
+        Running = "running",
+        /// Every job landed.
+        Succeeded = "succeeded",
+        /// At least one job did not land.
+        Failed = "failed",
+        /// Its process stopped before it ended.
+        Interrupted = "interrupted",
+    }
+}
+
+named! {
+    /// How far a job has got.
+    JobState {
+        /// Recorded; nothing written yet.
+        Pending = "pending",
+        /// Being written.
+        Running = "running",
+        /// Committed.
+        Succeeded = "succeeded",
+        /// Nothing to do: the end is at or before the watermark.
+        UpToDate = "up_to_date",
+        /// Ended without a commit.
+        Failed = "failed",
+        /// Refused before anything was written: a view that cannot be materialized here.
+        Refused = "refused",
+        /// Its process stopped before it ended.
+        Interrupted = "interrupted",
+    }
+}

@@ -1,0 +1,1 @@
+//! Feast's registry, wherever it lives

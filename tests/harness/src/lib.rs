@@ -1,0 +1,1 @@
+//! Starts PostgreSQL and Redis for one test
