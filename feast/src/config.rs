@@ -1,7 +1,33 @@
 //! `feature_store.yaml` by Feast's rules.
+//!
+//! The types are here, the reading in one file per section. What we do not support is refused by
+//! its key, never ignored. Deliberately absent: finding and reading the file, which is I/O.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+mod connection_string;
+mod error;
+mod expand;
+mod online_store;
+mod postgres_url;
+mod redact;
+mod registry;
+mod section;
+mod tidegate;
+mod top_level;
+
+pub use error::Error;
+pub use expand::expand_variables;
+pub use redact::redact;
+
+/// Where relative paths of a `feature_store.yaml` start.
+#[derive(Clone, Copy)]
+struct Surroundings<'a> {
+    repo_dir: &'a Path,
+    working_dir: &'a Path,
+}
 
 /// What `feature_store.yaml` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +46,28 @@ pub struct RepoConfig {
     pub tidegate: TidegateConfig,
 }
 
+impl RepoConfig {
+    /// Reads the text of a `feature_store.yaml`.
+    ///
+    /// Relative file paths start at `repo_dir`; relative `sqlite:///` URLs at `working_dir`, the
+    /// process's own, as in Feast. `env` looks up an environment variable.
+    ///
+    /// # Errors
+    /// Names the first key that is missing, malformed or not supported, and what to do about it.
+    /// No error carries a password.
+    /// # Source
+    /// Feast 0.67 `repo_config.py`.
+    pub fn parse(
+        yaml_text: &str,
+        repo_dir: &Path,
+        working_dir: &Path,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Error> {
+        let expanded = expand_variables(yaml_text, env);
+        top_level::read(&expanded, Surroundings { repo_dir, working_dir })
+    }
+}
+
 /// The registry's place, resolved against the repository where it is relative.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegistryConfig {
@@ -32,7 +80,7 @@ pub struct RegistryConfig {
 }
 
 /// The registry's form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum RegistryLocation {
     /// One protobuf file on disk.
     File(PathBuf),
@@ -42,6 +90,28 @@ pub enum RegistryLocation {
     Postgres(String),
     /// A SQLite database.
     Sqlite(PathBuf),
+}
+
+/// Path or URL, without a password.
+impl fmt::Display for RegistryLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) | Self::Sqlite(path) => write!(f, "{}", path.display()),
+            Self::Object(url) | Self::Postgres(url) => f.write_str(&redact(url)),
+        }
+    }
+}
+
+impl fmt::Debug for RegistryLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let form = match self {
+            Self::File(_) => "File",
+            Self::Object(_) => "Object",
+            Self::Postgres(_) => "Postgres",
+            Self::Sqlite(_) => "Sqlite",
+        };
+        f.debug_tuple(form).field(&format_args!("{self}")).finish()
+    }
 }
 
 /// The online store.
@@ -57,7 +127,7 @@ pub enum OnlineStoreConfig {
 }
 
 /// `online_store` of type redis.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct RedisConfig {
     /// Host.
     pub host: String,
@@ -77,6 +147,21 @@ pub struct RedisConfig {
     pub skip_dedup: bool,
 }
 
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("db", &self.db)
+            .field("username", &self.username)
+            .field("password", &self.password.as_ref().map(|_| redact::HIDDEN))
+            .field("tls", &self.tls)
+            .field("key_ttl_seconds", &self.key_ttl_seconds)
+            .field("skip_dedup", &self.skip_dedup)
+            .finish()
+    }
+}
+
 /// TLS of a Redis connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisTls {
@@ -93,7 +178,7 @@ pub struct RedisTls {
 }
 
 /// The top-level key `tidegate:`; Feast ignores it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct TidegateConfig {
     /// `metastore`: URL of the ledger.
     pub metastore: Option<String>,
@@ -107,6 +192,21 @@ pub struct TidegateConfig {
     pub object_store: BTreeMap<String, String>,
 }
 
+impl fmt::Debug for TidegateConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Any of the options may be a key or a token, so none is shown.
+        let options: BTreeMap<_, _> =
+            self.object_store.keys().map(|name| (name, redact::HIDDEN)).collect();
+        f.debug_struct("TidegateConfig")
+            .field("metastore", &self.metastore.as_deref().map(redact))
+            .field("on_bad_row", &self.on_bad_row)
+            .field("parallel", &self.parallel)
+            .field("memory_limit_bytes", &self.memory_limit_bytes)
+            .field("object_store", &options)
+            .finish()
+    }
+}
+
 /// What happens to a row that Feast's types cannot hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnBadRow {
@@ -115,4 +215,33 @@ pub enum OnBadRow {
     Fail,
     /// The row is counted, reported and left out.
     Skip,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_is_printed() {
+        let redis = RedisConfig {
+            host: "h".to_owned(),
+            port: 1,
+            db: 0,
+            username: None,
+            password: Some("secret".to_owned()),
+            tls: None,
+            key_ttl_seconds: None,
+            skip_dedup: false,
+        };
+        let tidegate = TidegateConfig {
+            metastore: Some("postgresql://u:secret@h/d".to_owned()),
+            object_store: BTreeMap::from([("aws_secret_key".to_owned(), "secret".to_owned())]),
+            ..Default::default()
+        };
+        let location = RegistryLocation::Postgres("postgresql://u:secret@h/d".to_owned());
+        let printed = format!("{redis:?} {tidegate:?} {location:?} {location}");
+        assert!(!printed.contains("secret\""), "{printed}");
+        assert!(!printed.contains("u:secret"), "{printed}");
+        assert!(printed.contains("postgresql://u:***@h/d"), "{printed}");
+    }
 }

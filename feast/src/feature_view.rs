@@ -93,7 +93,10 @@ pub struct DataSource {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A Python function would have to run on the rows.
-    #[error("it has a Python transformation (`feature_transformation` or `user_defined_function`); materialize it with Feast")]
+    #[error(
+        "it has a Python transformation (`feature_transformation` or `user_defined_function`); \
+         materialize it with Feast"
+    )]
     Transformation,
     /// It is computed from other views by a Python function.
     #[error("it is an on-demand view, which a Python function computes; materialize it with Feast")]
@@ -105,13 +108,19 @@ pub enum Refusal {
     #[error("it has `source_views` (it joins other views); materialize it with Feast")]
     SourceViews,
     /// Feast fails on such a view after the online write.
-    #[error("it has `offline: true` (write-back to the offline store), on which Feast itself fails; set `offline` to false")]
+    #[error(
+        "it has `offline: true` (write-back to the offline store), on which Feast itself fails; \
+         set `offline` to false"
+    )]
     Offline,
     /// It aggregates a stream.
     #[error("it has aggregations, which need a stream engine")]
     Aggregations,
     /// A precomputed feature vector would go stale.
-    #[error("feature service `{service}` has `precompute_online`, whose stored vectors would go stale; materialize it with Feast or turn `precompute_online` off")]
+    #[error(
+        "feature service `{service}` has `precompute_online`, whose stored vectors would go \
+         stale; materialize it with Feast or turn `precompute_online` off"
+    )]
     PrecomputeOnline {
         /// The service.
         service: String,

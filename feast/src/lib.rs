@@ -4,6 +4,7 @@
 //! Feast behaviour it follows. Deliberately absent: Arrow (see `jobs::encode`), Redis and SQL.
 
 pub mod config;
+pub mod datetime;
 pub mod entity_key;
 pub mod feature_view;
 pub mod interval;

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn touching_intervals_merge() {
-        let set: IntervalSet = [interval(0, 2), interval(4, 6), interval(2, 4)].into_iter().collect();
+        let set: IntervalSet =
+            [interval(0, 2), interval(4, 6), interval(2, 4)].into_iter().collect();
         assert_eq!(set.as_slice(), [interval(0, 6)]);
     }
 

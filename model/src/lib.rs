@@ -4,6 +4,7 @@
 //! Deliberately absent: anything Feast defines (see `feast`) and every SQL or Redis word.
 
 pub mod batch;
+pub mod duration;
 pub mod id;
 pub mod interval;
 pub mod invariant;
@@ -13,6 +14,7 @@ pub mod run;
 pub mod time;
 pub mod view;
 pub mod watermark;
+pub mod window;
 
 pub use batch::{ByteColumn, ByteColumnBuilder, EncodedBatch};
 pub use id::{JobId, RunId, WindowId};
@@ -23,3 +25,4 @@ pub use run::{JobState, RunKind, RunState};
 pub use time::EventTime;
 pub use view::{FeatureColumn, OnlineView, ViewRef};
 pub use watermark::Coverage;
+pub use window::{Cut, Request, Warning};

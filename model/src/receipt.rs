@@ -56,7 +56,8 @@ impl Receipt {
         self.counts.add(other.counts);
         self.refused += other.refused;
         self.bytes_written += other.bytes_written;
-        self.event_time_min = [self.event_time_min, other.event_time_min].into_iter().flatten().min();
+        self.event_time_min =
+            [self.event_time_min, other.event_time_min].into_iter().flatten().min();
         self.event_time_max = self.event_time_max.max(other.event_time_max);
     }
 

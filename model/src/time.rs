@@ -8,14 +8,11 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Nanoseconds since 1970-01-01T00:00:00Z; negative before it.
+/// Nanoseconds since 1970-01-01T00:00:00Z; negative before it. Serialized as RFC 3339 text.
 ///
 /// # Units
 /// Nanoseconds. Covers the years 1677 to 2262, as Arrow's and pandas' nanosecond timestamps do.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventTime(i64);
 
 const NANOS_PER_MICRO: i64 = 1_000;
@@ -78,6 +75,21 @@ impl fmt::Display for EventTime {
     }
 }
 
+impl Serialize for EventTime {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventTime {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        let instant = DateTime::parse_from_rfc3339(&text).map_err(serde::de::Error::custom)?;
+        Self::from_utc(instant.to_utc())
+            .ok_or_else(|| serde::de::Error::custom("the year is not within 1677 to 2262"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +98,15 @@ mod tests {
     fn before_the_epoch_seconds_are_floored() {
         assert_eq!(EventTime::from_nanos(-1).seconds_and_nanos(), (-1, 999_999_999));
         assert_eq!(EventTime::from_nanos(-1).micros_floor(), -1);
+    }
+
+    #[test]
+    fn serialized_text_reads_back() {
+        for nanos in [0, -1, i64::MIN, i64::MAX, 1_704_067_200_000_001_000] {
+            let time = EventTime::from_nanos(nanos);
+            let text = serde_json::to_string(&time).expect("text");
+            assert_eq!(serde_json::from_str::<EventTime>(&text).expect("time"), time);
+        }
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //!
 //! Kept apart from the SQL that stores it so that the rule can be read, and tested, alone.
 
+use serde::Serialize;
+
 use crate::interval::{Interval, IntervalSet};
 use crate::time::EventTime;
 
 /// What has been materialized of one view, and up to where without a gap.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Coverage {
     intervals: IntervalSet,
     watermark: Option<EventTime>,
@@ -44,9 +46,8 @@ impl Coverage {
             self.intervals.insert(interval);
         }
         let base = self.watermark.or_else(|| Some(self.intervals.as_slice().first()?.end));
-        self.watermark = base.map(|base| {
-            self.intervals.touching(base).map_or(base, |held| held.end.max(base))
-        });
+        self.watermark =
+            base.map(|base| self.intervals.touching(base).map_or(base, |held| held.end.max(base)));
     }
 }
 

@@ -1,1 +1,19 @@
-//! Every online store command
+//! Every online store command: Feast's Redis and SQLite stores, written so that newer wins.
+//!
+//! One door for both: [`OnlineStore`] checks a view ([`OnlineStore::prepare`]), writes batches of
+//! encoded rows and reads rows back. The bytes are Feast's; the rule that an older row never
+//! replaces a newer one is ours, and atomic. Deliberately absent: how rows come about (see
+//! `jobs`), and when a write counts as done (see `metastore`).
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod error;
+mod limits;
+mod memory;
+mod redis;
+mod sqlite;
+mod store;
+
+pub use error::{Error, Trouble};
+pub use limits::WriteLimits;
+pub use store::{OnlineStore, PreparedView, StoredRow};

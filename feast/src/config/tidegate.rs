@@ -1,0 +1,147 @@
+//! Our own section, `tidegate:`, where every unknown key is refused.
+
+use std::collections::BTreeMap;
+
+use serde_norway::Value;
+
+use super::section::Section;
+use super::{Error, OnBadRow, TidegateConfig};
+
+const KEYS: [&str; 5] = ["metastore", "on_bad_row", "parallel", "memory_limit", "object_store"];
+
+pub(super) fn read(file: &Section<'_>) -> Result<TidegateConfig, Error> {
+    let Some(section) = file.section("tidegate", "tidegate")? else {
+        return Ok(TidegateConfig::default());
+    };
+    section.only(&KEYS)?;
+    Ok(TidegateConfig {
+        metastore: section.text("metastore")?.map(str::to_owned),
+        on_bad_row: on_bad_row(&section)?,
+        parallel: section.count("parallel")?,
+        memory_limit_bytes: size(&section, "memory_limit")?,
+        object_store: object_store(&section)?,
+    })
+}
+
+fn on_bad_row(section: &Section<'_>) -> Result<OnBadRow, Error> {
+    match section.text("on_bad_row")? {
+        None | Some("fail") => Ok(OnBadRow::Fail),
+        Some("skip") => Ok(OnBadRow::Skip),
+        Some(other) => Err(section.invalid("on_bad_row", other, "it must be `fail` or `skip`")),
+    }
+}
+
+/// A size as text with a unit (`512MiB`), or a number of bytes.
+fn size(section: &Section<'_>, key: &str) -> Result<Option<u64>, Error> {
+    let text = match section.value(key) {
+        None => return Ok(None),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => return Err(section.wrong_type(key, "a size such as `512MiB`", other)),
+    };
+    match bytes(&text) {
+        Some(bytes) if bytes > 0 => Ok(Some(bytes)),
+        _ => Err(section.invalid(key, &text, "write a size above 0 such as `512MiB` or `2GiB`")),
+    }
+}
+
+/// The bytes of a size; `None` when it is none or too large.
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().ok()?;
+    let unit: u64 = match text[digits..].trim_start() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        _ => return None,
+    };
+    number.checked_mul(unit)
+}
+
+/// Options of object stores; numbers and booleans are as good as text.
+fn object_store(section: &Section<'_>) -> Result<BTreeMap<String, String>, Error> {
+    let Some(options) = section.section("object_store", "tidegate.object_store")? else {
+        return Ok(BTreeMap::new());
+    };
+    let text = |key: String| {
+        let value = match options.value(&key) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Bool(flag)) => flag.to_string(),
+            Some(Value::Number(number)) => number.to_string(),
+            Some(other) => return Err(options.wrong_type(&key, "text", other)),
+            None => return Err(options.wrong_type(&key, "text", &Value::Null)),
+        };
+        Ok((key, value))
+    };
+    options.keys().map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<TidegateConfig, Error> {
+        let value: Value = serde_norway::from_str(text).expect("the test's YAML is well formed");
+        read(&Section::new("", value.as_mapping().expect("it is a mapping")))
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let config = parse(
+            "tidegate:\n  metastore: sqlite:///ledger.db\n  on_bad_row: skip\n  parallel: 4\n  \
+             memory_limit: 512MiB\n  object_store: {aws_endpoint: h, aws_allow_http: true}\n",
+        );
+        let config = config.expect("all keys are known");
+        assert_eq!(config.metastore.as_deref(), Some("sqlite:///ledger.db"));
+        assert_eq!(config.on_bad_row, OnBadRow::Skip);
+        assert_eq!(config.parallel, Some(4));
+        assert_eq!(config.memory_limit_bytes, Some(512 << 20));
+        assert_eq!(config.object_store["aws_allow_http"], "true");
+    }
+
+    #[test]
+    fn without_the_section_all_is_default() {
+        assert_eq!(parse("project: p").expect("it is optional"), TidegateConfig::default());
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, size) in [
+            ("1", Some(1)),
+            ("512MiB", Some(512 << 20)),
+            ("2 GiB", Some(2 << 30)),
+            ("3kB", Some(3_000)),
+            ("1TiB", Some(1 << 40)),
+            ("MiB", None),
+            ("1.5GiB", None),
+            ("-1", None),
+            ("1XB", None),
+            ("99999999999TiB", None),
+        ] {
+            assert_eq!(bytes(text), size, "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        for (text, names) in [
+            ("tidegate: {paralel: 2}", "unknown key `paralel`"),
+            ("tidegate: {parallel: 0}", "`tidegate.parallel: 0`"),
+            ("tidegate: {on_bad_row: drop}", "`tidegate.on_bad_row: drop`"),
+            ("tidegate: {memory_limit: lots}", "`tidegate.memory_limit: lots`"),
+            ("tidegate: {memory_limit: 0}", "above 0"),
+            ("tidegate: {object_store: {a: [1]}}", "`tidegate.object_store.a`"),
+            ("tidegate: 1", "`tidegate`"),
+        ] {
+            let message = parse(text).expect_err(text).to_string();
+            assert!(message.contains(names), "{message}");
+        }
+    }
+}

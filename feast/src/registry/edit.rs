@@ -1,0 +1,351 @@
+//! Recording a materialization interval in registry bytes.
+//!
+//! Bytes are only appended or moved, never decoded and encoded again: what this crate does not
+//! know of a newer Feast stays as it is. Deliberately absent: locks and files (crate `registry`).
+
+use prost::Message;
+
+use super::snapshot::{list, spec_of, view_list};
+use super::{Error, message, wire};
+use crate::feature_view::ViewKind;
+
+/// Number of `meta` in a view.
+const META: u32 = 2;
+/// `AVAILABLE_ONLINE`, the state in which Feast's readers serve a view.
+const STATE_AVAILABLE_ONLINE: i32 = 4;
+
+/// One interval that has landed, and when that is recorded.
+///
+/// # Units
+/// Microseconds since the epoch; the interval is closed at both ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IntervalRecord {
+    /// First instant.
+    pub start_micros: i64,
+    /// Last instant.
+    pub end_micros: i64,
+    /// Our clock.
+    pub now_micros: i64,
+}
+
+/// What recording an interval did to a registry file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileEdit {
+    /// These are the file's new bytes.
+    Changed(Vec<u8>),
+    /// The interval is listed already; nothing is to be written.
+    AlreadyThere,
+    /// The project has no such view any more.
+    ViewGone,
+}
+
+/// What is appended to a view: a second `meta`, which protobuf merges into the first.
+#[derive(Clone, PartialEq, Message)]
+struct MetaPatch {
+    #[prost(message, optional, tag = "2")]
+    last_updated_timestamp: Option<ExplicitTimestamp>,
+    #[prost(message, repeated, tag = "3")]
+    materialization_intervals: Vec<message::MaterializationInterval>,
+    #[prost(int32, tag = "6")]
+    state: i32,
+}
+
+/// A timestamp that spells out its zeros: merged into another, a field left out would keep the
+/// other's value.
+#[derive(Clone, PartialEq, Message)]
+struct ExplicitTimestamp {
+    #[prost(int64, optional, tag = "1")]
+    seconds: Option<i64>,
+    #[prost(int32, optional, tag = "2")]
+    nanos: Option<i32>,
+}
+
+/// Appends an interval to a view's message; `None` when exactly this interval is listed already.
+///
+/// The state becomes `AVAILABLE_ONLINE` and the time of the last update moves; all else stays,
+/// `spec.project` and fields unknown to us included.
+///
+/// # Errors
+/// `Error::Decode` when the bytes are no view.
+/// # Source
+/// Feast 0.67 `apply_materialization`; protobuf's rule that the parts of a singular message field
+/// that occurs twice are merged, and its repeated fields joined.
+pub fn append_interval(view: &[u8], record: IntervalRecord) -> Result<Option<Vec<u8>>, Error> {
+    let decoded = message::AnyView::decode(view).map_err(|source| Error::Decode {
+        what: "view",
+        name: String::new(),
+        source,
+    })?;
+    let interval = (record.start_micros, record.end_micros);
+    if decoded.meta.unwrap_or_default().intervals().any(|listed| listed == interval) {
+        return Ok(None);
+    }
+    let mut edited = view.to_vec();
+    wire::put_field(META, &meta_patch(record).encode_to_vec(), &mut edited);
+    Ok(Some(edited))
+}
+
+fn meta_patch(record: IntervalRecord) -> MetaPatch {
+    let now = message::Timestamp::from_micros(record.now_micros);
+    MetaPatch {
+        last_updated_timestamp: Some(ExplicitTimestamp {
+            seconds: Some(now.seconds),
+            nanos: Some(now.nanos),
+        }),
+        materialization_intervals: vec![message::MaterializationInterval {
+            start_time: Some(message::Timestamp::from_micros(record.start_micros)),
+            end_time: Some(message::Timestamp::from_micros(record.end_micros)),
+        }],
+        state: STATE_AVAILABLE_ONLINE,
+    }
+}
+
+/// Appends an interval to a view inside a registry file.
+///
+/// As in Feast the view becomes the last of its list, and the registry gets `version_id` (a new
+/// version 4 UUID as text) and a new time of its last update.
+///
+/// # Errors
+/// `Error::File` when the bytes are no registry, `Error::Decode` when the view's are none,
+/// `Error::NoIntervals` for a kind of view that has no intervals.
+pub fn append_interval_in_file(
+    registry: &[u8],
+    project: &str,
+    view: &str,
+    kind: ViewKind,
+    record: IntervalRecord,
+    version_id: &str,
+) -> Result<FileEdit, Error> {
+    check_kind(view, kind)?;
+    let fields = wire::fields(registry).map_err(Error::File)?;
+    let wanted = |field: &wire::RawField<'_>| {
+        let spec = spec_of(field.payload);
+        field.number == view_list(kind) && spec.name == view && spec.project == project
+    };
+    let Some(position) = fields.iter().position(wanted) else {
+        return Ok(FileEdit::ViewGone);
+    };
+    let Some(edited) = append_interval(fields[position].payload, record)? else {
+        return Ok(FileEdit::AlreadyThere);
+    };
+    Ok(FileEdit::Changed(reassemble(&fields, position, &edited, record.now_micros, version_id)))
+}
+
+/// Refuses kinds of views that have no list of intervals.
+///
+/// # Errors
+/// `Error::NoIntervals`.
+pub fn check_kind(view: &str, kind: ViewKind) -> Result<(), Error> {
+    match kind {
+        ViewKind::Feature | ViewKind::Stream => Ok(()),
+        ViewKind::OnDemand | ViewKind::Label => {
+            Err(Error::NoIntervals { view: view.to_owned(), kind })
+        }
+    }
+}
+
+/// Puts the fields together again: all as they were, but for the view at `position`, which goes
+/// behind the last of its list, and the registry's own version and time.
+fn reassemble(
+    fields: &[wire::RawField<'_>],
+    position: usize,
+    edited: &[u8],
+    now_micros: i64,
+    version_id: &str,
+) -> Vec<u8> {
+    let number = fields[position].number;
+    let last = fields.iter().rposition(|field| field.number == number).unwrap_or(position);
+    let mut out = Vec::new();
+    for (index, field) in fields.iter().enumerate() {
+        let is_replaced =
+            index == position || [list::VERSION_ID, list::LAST_UPDATED].contains(&field.number);
+        if !is_replaced {
+            out.extend_from_slice(field.whole);
+        }
+        if index == last {
+            wire::put_field(number, edited, &mut out);
+        }
+    }
+    let now = message::Timestamp::from_micros(now_micros);
+    wire::put_field(list::VERSION_ID, version_id.as_bytes(), &mut out);
+    wire::put_field(list::LAST_UPDATED, &now.encode_to_vec(), &mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Snapshot;
+    use super::*;
+
+    const ENTITYLESS: &[u8] = include_bytes!("../../testdata/registry/entityless_before.db");
+    const ENTITYLESS_AFTER: &[u8] = include_bytes!("../../testdata/registry/entityless_after.db");
+    const STREAM: &[u8] = include_bytes!("../../testdata/registry/stream_view_before.db");
+    const STREAM_AFTER: &[u8] = include_bytes!("../../testdata/registry/stream_view_after.db");
+    const START: i64 = 1_672_531_200_000_000;
+    const END: i64 = 1_735_689_600_000_000;
+    const NOW: IntervalRecord =
+        IntervalRecord { start_micros: START, end_micros: END, now_micros: 1_795_427_999_000_007 };
+
+    fn changed(edit: Result<FileEdit, Error>) -> Vec<u8> {
+        match edit.expect("the file is well formed") {
+            FileEdit::Changed(bytes) => bytes,
+            other => panic!("the file must change, not {other:?}"),
+        }
+    }
+
+    fn field_of(file: &[u8], number: u32) -> Vec<u8> {
+        let fields = wire::fields(file).expect("it is a message");
+        let mut found = fields.iter().filter(|field| field.number == number);
+        let payload = found.next().expect("the field is there").payload.to_vec();
+        assert!(found.next().is_none(), "field {number} occurs once");
+        payload
+    }
+
+    /// The view as Feast left it, with the one thing that must differ: the time of the update.
+    fn feasts_view<M: Message + Default>(file: &[u8], list: u32, set_now: fn(&mut M)) -> M {
+        let mut view = M::decode(&*field_of(file, list)).expect("it is a view");
+        set_now(&mut view);
+        view
+    }
+
+    fn now() -> Option<message::Timestamp> {
+        Some(message::Timestamp::from_micros(NOW.now_micros))
+    }
+
+    #[test]
+    fn a_feature_view_becomes_what_feast_makes_of_it() {
+        let file = changed(append_interval_in_file(
+            ENTITYLESS,
+            "proj",
+            "fv",
+            ViewKind::Feature,
+            NOW,
+            "new-id",
+        ));
+        let ours = message::FeatureView::decode(&*field_of(&file, list::FEATURE_VIEWS));
+        let theirs = feasts_view(ENTITYLESS_AFTER, list::FEATURE_VIEWS, |view| {
+            let view: &mut message::FeatureView = view;
+            view.meta.get_or_insert_default().last_updated_timestamp = now();
+        });
+        assert_eq!(ours.expect("it is a view"), theirs);
+        assert_eq!(field_of(&file, list::VERSION_ID), b"new-id");
+        let updated = message::Timestamp::decode(&*field_of(&file, list::LAST_UPDATED));
+        assert_eq!(updated.ok(), now());
+    }
+
+    #[test]
+    fn a_stream_view_becomes_what_feast_makes_of_it() {
+        let file =
+            changed(append_interval_in_file(STREAM, "proj", "fv", ViewKind::Stream, NOW, "new-id"));
+        let ours =
+            message::StreamFeatureView::decode(&*field_of(&file, list::STREAM_FEATURE_VIEWS));
+        let theirs = feasts_view(STREAM_AFTER, list::STREAM_FEATURE_VIEWS, |view| {
+            let view: &mut message::StreamFeatureView = view;
+            view.meta.get_or_insert_default().last_updated_timestamp = now();
+        });
+        assert_eq!(ours.expect("it is a view"), theirs);
+    }
+
+    #[test]
+    fn all_other_bytes_stay() {
+        let file = changed(append_interval_in_file(
+            ENTITYLESS,
+            "proj",
+            "fv",
+            ViewKind::Feature,
+            NOW,
+            "new-id",
+        ));
+        let edited = [list::VERSION_ID, list::LAST_UPDATED, list::FEATURE_VIEWS];
+        let others = |file: &[u8]| -> Vec<Vec<u8>> {
+            let fields = wire::fields(file).expect("it is a message");
+            let kept = fields.iter().filter(|field| !edited.contains(&field.number));
+            kept.map(|field| field.whole.to_vec()).collect()
+        };
+        assert_eq!(others(&file), others(ENTITYLESS));
+        assert!(
+            field_of(&file, list::FEATURE_VIEWS)
+                .starts_with(&field_of(ENTITYLESS, list::FEATURE_VIEWS))
+        );
+    }
+
+    #[test]
+    fn fields_that_nobody_knows_survive() {
+        let mut view = field_of(ENTITYLESS, list::FEATURE_VIEWS);
+        wire::put_field(99, b"of the view", &mut view);
+        let mut meta = Vec::new();
+        wire::put_field(77, b"of the meta", &mut meta);
+        wire::put_field(META, &meta, &mut view);
+        let edited = append_interval(&view, NOW).expect("it is a view").expect("it is new");
+        assert!(edited.starts_with(&view));
+    }
+
+    #[test]
+    fn the_same_interval_is_recorded_once() {
+        let record = || {
+            let file = ENTITYLESS_AFTER;
+            append_interval_in_file(file, "proj", "fv", ViewKind::Feature, NOW, "id")
+        };
+        assert_eq!(record().expect("it is well formed"), FileEdit::AlreadyThere);
+        let longer = IntervalRecord { end_micros: END + 1, ..NOW };
+        let file = changed(append_interval_in_file(
+            ENTITYLESS_AFTER,
+            "proj",
+            "fv",
+            ViewKind::Feature,
+            longer,
+            "id",
+        ));
+        let snapshot = Snapshot::from_file(&file, "proj").expect("it is well formed");
+        assert_eq!(snapshot.views[0].materialization_intervals, [(START, END), (START, END + 1)]);
+    }
+
+    #[test]
+    fn a_whole_second_replaces_the_fraction_before_it() {
+        let view = field_of(ENTITYLESS, list::FEATURE_VIEWS);
+        let record = IntervalRecord { now_micros: 0, start_micros: -1, end_micros: 0 };
+        let edited = append_interval(&view, record).expect("it is a view").expect("it is new");
+        let meta = message::AnyView::decode(&*edited).expect("it is a view").meta;
+        let meta = meta.expect("it has one");
+        assert_eq!(meta.last_updated_timestamp, Some(message::Timestamp::default()));
+        assert_eq!(meta.intervals().collect::<Vec<_>>(), [(-1, 0)]);
+    }
+
+    #[test]
+    fn a_view_that_is_not_there_is_gone() {
+        for (project, view, kind) in [
+            ("other", "fv", ViewKind::Feature),
+            ("proj", "other", ViewKind::Feature),
+            ("proj", "fv", ViewKind::Stream),
+        ] {
+            let edit = append_interval_in_file(ENTITYLESS, project, view, kind, NOW, "id");
+            assert_eq!(edit.expect("it is well formed"), FileEdit::ViewGone);
+        }
+    }
+
+    #[test]
+    fn kinds_without_intervals_are_refused() {
+        for kind in [ViewKind::OnDemand, ViewKind::Label] {
+            let edit = append_interval_in_file(ENTITYLESS, "proj", "fv", kind, NOW, "id");
+            assert!(matches!(edit, Err(Error::NoIntervals { .. })));
+        }
+    }
+
+    #[test]
+    fn the_edited_view_becomes_the_last_of_its_list() {
+        let view = field_of(ENTITYLESS, list::FEATURE_VIEWS);
+        let spec = message::AnyViewSpec { name: "second".to_owned(), project: "proj".to_owned() };
+        let second = message::AnyView { spec: Some(spec), meta: None }.encode_to_vec();
+        let mut file = Vec::new();
+        wire::put_field(list::FEATURE_VIEWS, &view, &mut file);
+        wire::put_field(list::FEATURE_VIEWS, &second, &mut file);
+        wire::put_field(99, b"behind", &mut file);
+        let file =
+            changed(append_interval_in_file(&file, "proj", "fv", ViewKind::Feature, NOW, "id"));
+        let fields = wire::fields(&file).expect("it is a message");
+        let numbers: Vec<u32> = fields.iter().map(|field| field.number).collect();
+        assert_eq!(numbers, [6, 6, 99, 4, 5]);
+        assert_eq!(fields[0].payload, second);
+        assert!(fields[1].payload.starts_with(&view));
+    }
+}

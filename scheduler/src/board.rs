@@ -1,0 +1,64 @@
+//! How far a run has got, for whoever shows it. Written by jobs, read at leisure.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use jobs::Progress;
+use model::{Interval, JobState};
+
+/// What a job is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Waiting for its turn.
+    #[default]
+    Waiting,
+    /// Reading footers.
+    Planning,
+    /// Reading and writing rows.
+    Running,
+    /// Ended.
+    Ended(JobState),
+}
+
+/// One job on the board.
+#[derive(Clone, Debug, Default)]
+pub struct JobBoard {
+    /// The view.
+    pub view: String,
+    /// The interval, once it is cut.
+    pub interval: Option<Interval>,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Rows that the statistics promise at most, once it is planned.
+    pub rows_max: u64,
+    /// Its counters.
+    pub progress: Arc<Progress>,
+    /// When it began to read.
+    pub started: Option<Instant>,
+    /// Why it failed or had nothing to do.
+    pub reason: Option<String>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// All jobs of a run.
+#[derive(Debug, Default)]
+pub struct Board {
+    jobs: Mutex<Vec<JobBoard>>,
+}
+
+impl Board {
+    /// The jobs now.
+    pub fn jobs(&self) -> Vec<JobBoard> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set(&self, jobs: Vec<JobBoard>) {
+        *self.jobs.lock().unwrap_or_else(PoisonError::into_inner) = jobs;
+    }
+
+    pub(crate) fn update(&self, job: usize, change: impl FnOnce(&mut JobBoard)) {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut jobs[job]);
+    }
+}

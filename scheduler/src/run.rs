@@ -1,0 +1,123 @@
+//! One run: admit, then one job a view, several side by side.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use jobs::FeatureSinks;
+use metastore::NewRun;
+use model::{Request, RunId, RunKind, RunState};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::admit::{self, Selected};
+use crate::board::Board;
+use crate::error::{Error, chain};
+use crate::job::{self, JobContext};
+use crate::report::RunReport;
+use crate::trigger::Trigger;
+use crate::{Scheduler, mirror};
+
+/// How often a running run says that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How long a run of another host may be silent before it counts as interrupted: a dozen beats.
+const SILENT_NANOS: i64 = 60_000_000_000;
+
+impl Scheduler {
+    /// Runs a trigger to its end, or until it is cancelled.
+    ///
+    /// # Errors
+    /// When nothing could be started: the trigger, the registry or the ledger. A view that fails
+    /// is in the report.
+    ///
+    /// # Cancel safety
+    /// Cancel by the token: unfinished jobs are marked as interrupted, and nothing of them is
+    /// committed. Dropping the future is as safe as killing the process.
+    pub async fn run(
+        &self,
+        trigger: &Trigger,
+        sinks: &dyn FeatureSinks,
+        board: &Board,
+        stop: &CancellationToken,
+    ) -> Result<RunReport, Error> {
+        trigger.check()?;
+        let ledger = self.ledger()?;
+        self.recover(&|pid| pid == self.process.pid || is_alive(pid)).await?;
+        let snapshot = self.registry.snapshot(&self.config.project).await?;
+        let selected = admit::select(self, &snapshot, trigger).await?;
+        let run_id = RunId::from_uuid(Uuid::now_v7());
+        ledger.admit(&self.new_run(run_id, trigger, &selected)).await?;
+        board.set(job::empty_board(&selected));
+        let context = JobContext { scheduler: self, trigger, sinks, board, run_id };
+        let jobs = tokio::select! {
+            jobs = run_jobs(&context, &selected) => jobs,
+            () = self.beat(run_id) => unreachable!("a heart beats until the run ends"),
+            () = stop.cancelled() => {
+                // Our own run is the one whose process is said to be dead.
+                self.recover(&|pid| pid != self.process.pid && is_alive(pid)).await?;
+                return Ok(RunReport {
+                    run_id,
+                    project: self.config.project.clone(),
+                    state: RunState::Interrupted,
+                    jobs: Vec::new(),
+                });
+            }
+        };
+        let state = job::run_state(&jobs);
+        ledger.finish_run(run_id, state, crate::now()).await?;
+        Ok(RunReport { run_id, project: self.config.project.clone(), state, jobs })
+    }
+
+    /// Makes good what runs that died have left: marks them, and lets the registry follow.
+    async fn recover(&self, is_alive: &(dyn Fn(u32) -> bool + Sync)) -> Result<(), Error> {
+        let ledger = self.ledger()?;
+        let project = &self.config.project;
+        ledger
+            .interrupt_dead_runs(project, &self.process.host, is_alive, crate::now(), SILENT_NANOS)
+            .await?;
+        mirror::mirror(self).await
+    }
+
+    fn new_run(&self, run_id: RunId, trigger: &Trigger, selected: &[Selected]) -> NewRun {
+        let (kind, requested_start) = match trigger.request {
+            Request::Incremental { .. } => (RunKind::Incremental, None),
+            Request::Interval { start, .. } => (RunKind::Interval, Some(start)),
+        };
+        NewRun {
+            run_id,
+            project: self.config.project.clone(),
+            kind,
+            requested_start,
+            requested_end: trigger.request.end(),
+            views: selected.iter().map(|selected| selected.view.name.clone()).collect(),
+            host: self.process.host.clone(),
+            pid: self.process.pid,
+            program_version: self.process.version.clone(),
+            at: crate::now(),
+        }
+    }
+
+    async fn beat(&self, run_id: RunId) {
+        loop {
+            tokio::time::sleep(HEARTBEAT).await;
+            let Ok(ledger) = self.ledger() else { continue };
+            if let Err(error) = ledger.heartbeat(run_id, crate::now()).await {
+                tracing::warn!(run = %run_id, error = chain(&error), "heartbeat was not recorded");
+            }
+        }
+    }
+}
+
+async fn run_jobs(
+    context: &JobContext<'_>,
+    selected: &[Selected],
+) -> Vec<crate::report::JobReport> {
+    let parallel = context.trigger.parallel.max(1);
+    let jobs = selected.iter().enumerate().map(|(index, view)| job::run(context, index, view));
+    futures::stream::iter(jobs).buffered(parallel).collect().await
+}
+
+/// Tells whether a process of this host still runs.
+fn is_alive(pid: u32) -> bool {
+    std::path::Path::new("/proc").join(pid.to_string()).exists()
+}

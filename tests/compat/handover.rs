@@ -1,0 +1,137 @@
+//! Feast and Tidegate take turns on one repository, and neither can tell.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::repository::{Backend, Repository, Side};
+
+/// Who takes a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Tidegate,
+    Feast,
+}
+
+/// The first instant of all, and the ends of the turns. Midnights are in both of the intervals
+/// that meet there, and have rows.
+const START: &str = "2024-01-01T00:00:00";
+const TURNS: [(Turn, &str); 5] = [
+    (Turn::Tidegate, "2024-01-02T00:00:00"),
+    (Turn::Feast, "2024-01-03T00:00:00"),
+    (Turn::Tidegate, "2024-01-04T00:00:00"),
+    (Turn::Feast, "2024-01-05T00:00:00"),
+    (Turn::Tidegate, "2024-01-05T17:30:00.250001"),
+];
+const VIEWS: [&str; 4] = ["assignment", "company", "department_stats", "employee_profile"];
+
+#[test]
+fn turns_hand_over_on_postgresql_and_redis() -> Result<()> {
+    take_turns(Backend::servers()?, 1)
+}
+
+#[test]
+fn turns_hand_over_on_a_file_registry_and_sqlite() -> Result<()> {
+    take_turns(Backend::Files, 2)
+}
+
+fn take_turns(backend: Backend, seed: u32) -> Result<()> {
+    let mut repository =
+        Repository::make(backend, "definitions.py", "attrition_data.py", seed)?;
+    for side in Side::BOTH {
+        repository.apply(side, 0)?;
+    }
+    let mut start = START;
+    for (index, (turn, end)) in TURNS.into_iter().enumerate() {
+        let arguments: &[&str] =
+            if index == 0 { &["materialize", start, end] } else { &["materialize-incremental", end] };
+        match turn {
+            Turn::Tidegate => {
+                let report = repository.tidegate(arguments)?;
+                assert_starts(&report, start)?;
+            }
+            Turn::Feast => {
+                let printed = repository.feast(Side::Ours, arguments)?;
+                assert_feast_starts(&printed, start, end)?;
+            }
+        }
+        repository.feast(Side::Reference, arguments)?;
+        check(&mut repository, &format!("{turn:?} to {end}"), end, index + 1)?;
+        start = end;
+    }
+    feast_is_content(&mut repository)
+}
+
+/// Everything that must hold after a turn.
+fn check(repository: &mut Repository, when: &str, end: &str, turns: usize) -> Result<()> {
+    repository.assert_same_bytes(when)?;
+    assert_served(repository, when, end)?;
+    let (ours, reference) =
+        (repository.registry(Side::Ours)?, repository.registry(Side::Reference)?);
+    assert_eq!(ours, reference, "{when}: the registries differ");
+    for view in VIEWS {
+        let intervals = ours[view]["intervals"].as_array().context("the view is there")?;
+        assert_eq!(intervals.len(), turns, "{when}: {view}");
+        assert_eq!(ours[view]["state"], "AVAILABLE_ONLINE", "{when}: {view}");
+    }
+    Ok(())
+}
+
+/// Feast serves from our store what the Parquet files say.
+fn assert_served(repository: &mut Repository, when: &str, end: &str) -> Result<()> {
+    let (place, config) = (repository.path().display().to_string(), repository.config(Side::Ours));
+    let end = format!("{end}+00:00");
+    let answer = repository.session.script("served.py", &[&place, &config, &end])?;
+    let (served, expected) = (&answer["served"], &answer["expected"]);
+    let columns = expected.as_object().context("it is an object of columns")?;
+    // Two join keys and sixteen features.
+    ensure!(columns.len() == 18, "{when}: {} columns are expected", columns.len());
+    for (feature, values) in columns {
+        assert_eq!(&served[feature], values, "{when}: feature `{feature}` as Feast serves it");
+    }
+    assert_eq!(served, expected, "{when}: Feast serves what nobody asked for");
+    Ok(())
+}
+
+/// Every view of our run reads from the end of the turn before.
+fn assert_starts(report: &Value, start: &str) -> Result<()> {
+    let jobs = report["jobs"].as_array().context("the report has jobs")?;
+    assert_eq!(jobs.len(), VIEWS.len(), "{report}");
+    let micros = feast::datetime::parse_iso(start)?;
+    for job in jobs {
+        let read = job["interval"]["start"].as_i64().context("the job has an interval")?;
+        assert_eq!(read.div_euclid(1_000), micros, "{job}");
+        assert_ne!(job["receipt"]["rows_read"], 0, "{job}");
+    }
+    Ok(())
+}
+
+/// Feast says of every view that it starts from the end of our turn.
+fn assert_feast_starts(printed: &str, start: &str, end: &str) -> Result<()> {
+    let spaced = |instant: &str| instant.replace('T', " ");
+    for view in VIEWS {
+        let line = format!("{view} from {}+00:00 to {}+00:00:", spaced(start), spaced(end));
+        ensure!(printed.contains(&line), "`{line}` is not in what Feast printed:\n{printed}");
+    }
+    Ok(())
+}
+
+/// Feast's own commands show what we have written to the registry.
+fn feast_is_content(repository: &mut Repository) -> Result<()> {
+    let list = repository.feast(Side::Ours, &["feature-views", "list"])?;
+    for view in VIEWS {
+        ensure!(list.contains(view), "`{view}` is not in Feast's list:\n{list}");
+        let shown = repository.feast(Side::Ours, &["feature-views", "describe", view])?;
+        let reference = repository.feast(Side::Reference, &["feature-views", "describe", view])?;
+        // Each side was applied and materialized at its own times.
+        assert_eq!(without_times(&shown), without_times(&reference), "{view}");
+        ensure!(shown.contains("materializationIntervals"), "{shown}");
+    }
+    Ok(())
+}
+
+fn without_times(described: &str) -> Vec<&str> {
+    let is_time = |line: &&str| {
+        line.contains("createdTimestamp:") || line.contains("lastUpdatedTimestamp:")
+    };
+    described.lines().filter(|line| !is_time(line)).collect()
+}

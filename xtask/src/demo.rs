@@ -1,0 +1,38 @@
+//! The verbs that show something instead of checking it: `demo`, `bench`, `up`.
+
+use crate::Outcome;
+use crate::cargo::{cargo, succeeds, tidegate_bin};
+
+/// Makes a sample repository, materializes it and reads a row back.
+pub(crate) fn demo(arguments: &[String]) -> Outcome {
+    let mut command = cargo(&["run", "--quiet", "-p", "cli", "--bin", "tidegate", "--", "demo"])?;
+    succeeds(command.args(arguments))
+}
+
+/// Runs one program of `benches` against the release build of our binary.
+pub(crate) fn bench(arguments: &[String]) -> Outcome {
+    let Some((name, rest)) = arguments.split_first() else {
+        return Err("`bench` needs the name of a benchmark, such as `materialize`".into());
+    };
+    if !succeeds(&mut cargo(&["build", "--release", "-p", "cli"])?)? {
+        return Ok(false);
+    }
+    let mut command = cargo(&["run", "--release", "--quiet", "-p", "benches", "--bin", name])?;
+    command.env("TIDEGATE_BIN", tidegate_bin("release")?);
+    succeeds(command.arg("--").args(rest))
+}
+
+/// Starts a local Redis and PostgreSQL until Ctrl-C.
+pub(crate) fn up() -> Outcome {
+    succeeds(&mut cargo(&["run", "--quiet", "-p", "harness", "--bin", "up"])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_benchmark_without_a_name_is_an_error() {
+        assert!(bench(&[]).is_err());
+    }
+}
