@@ -22,7 +22,13 @@ pub struct Args {
 
     /// URL of the ledger, instead of the one beside the registry:
     /// `postgresql://…` or `sqlite:///path`.
-    #[arg(long, global = true, value_name = "URL", env = "TIDEGATE_METASTORE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "TIDEGATE_METASTORE",
+        hide_env_values = true
+    )]
     pub metastore: Option<String>,
 
     /// How to print the result on stdout.

@@ -37,6 +37,11 @@ pub fn value<T: Serialize>(
         }
         Output::Text => text(),
     };
+    line(&text)
+}
+
+/// Prints text and a line break on stdout.
+pub fn line(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{text}") {
         // Whoever reads us has seen enough.
@@ -46,14 +51,18 @@ pub fn value<T: Serialize>(
 }
 
 /// A table without lines, which reads well in a log too.
-pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_header(header);
     for row in rows {
         table.add_row(row);
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
+    // Every cell has a blank before it; the first one's would indent the whole table.
+    let lines = table.lines().map(|line| line.get(1..).unwrap_or_default().trim_end().to_owned());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// A count with its thousands apart.
@@ -81,6 +90,11 @@ pub fn bytes(number: u64) -> String {
     if unit == 0 { format!("{number} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
+/// A moment of our own clock: nobody needs its nanoseconds.
+pub fn moment(time: EventTime) -> String {
+    time.to_utc().to_rfc3339_opts(chrono::SecondsFormat::Secs, false)
+}
+
 /// The last instant inside an interval: what Feast calls its end.
 pub fn last(interval: Interval) -> EventTime {
     interval.end.plus_nanos(-1)
@@ -93,7 +107,18 @@ pub fn run(output: Output, report: &RunReport, store: &str) -> anyhow::Result<()
 
 fn run_text(report: &RunReport, store: &str) -> String {
     let mut text = table(
-        ["VIEW", "STATE", "FROM", "TO", "READ", "WRITTEN", "STALE", "TOMBSTONED", "REFUSED", "SECONDS"],
+        [
+            "VIEW",
+            "STATE",
+            "FROM",
+            "TO",
+            "READ",
+            "WRITTEN",
+            "STALE",
+            "TOMBSTONED",
+            "REFUSED",
+            "SECONDS",
+        ],
         report.jobs.iter().map(job_row),
     );
     for job in &report.jobs {

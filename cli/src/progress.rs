@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jobs::ProgressSnapshot;
+use model::JobState;
 use scheduler::{Board, JobBoard, Phase};
 use tokio_util::sync::CancellationToken;
 
@@ -85,9 +86,12 @@ async fn tell(board: &Board, stop: &CancellationToken) {
                 told.push((Phase::Waiting, std::time::Instant::now()));
             }
             let (phase, at) = told[index];
+            let has_ended = job.phase != phase && matches!(job.phase, Phase::Ended(_));
             let is_due = job.phase == Phase::Running && at.elapsed() >= REPEAT;
-            if job.phase != phase || is_due {
+            if has_ended || is_due {
                 output_line(&line(job));
+            }
+            if job.phase != phase || is_due {
                 told[index] = (job.phase, std::time::Instant::now());
             }
         }
@@ -113,10 +117,11 @@ fn line(job: &JobBoard) -> String {
         Phase::Waiting => format!("{view}: waiting"),
         Phase::Planning => format!("{view}: reading footers"),
         Phase::Running => format!("{view}: {}", running(job)),
-        Phase::Ended(state) => match &job.reason {
-            Some(reason) => format!("{view}: {state}: {reason}"),
-            None => format!("{view}: {state}, {}", counts(&job.progress.snapshot())),
-        },
+        // Why it ended so is in the report.
+        Phase::Ended(JobState::Succeeded) => {
+            format!("{view}: committed, {}", counts(&job.progress.snapshot()))
+        }
+        Phase::Ended(state) => format!("{view}: {state}"),
     }
 }
 
@@ -155,7 +160,8 @@ mod tests {
 
     #[test]
     fn a_running_view_tells_rate_and_what_is_left() {
-        let mut job = JobBoard { view: "v".to_owned(), phase: Phase::Running, ..Default::default() };
+        let mut job =
+            JobBoard { view: "v".to_owned(), phase: Phase::Running, ..Default::default() };
         job.rows_max = 1_000;
         job.started = Some(std::time::Instant::now() - Duration::from_secs(10));
         job.progress.add_read(500);

@@ -80,9 +80,8 @@ fn object_store_options(
     config: &RepoConfig,
     environment: &BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
-    let is_store = |name: &str| {
-        ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix))
-    };
+    let is_store =
+        |name: &str| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix));
     let mut options: BTreeMap<String, String> = environment
         .iter()
         .filter(|(name, _)| is_store(name))
@@ -125,7 +124,9 @@ fn default_ledger(registry: &RegistryLocation) -> anyhow::Result<String> {
 /// The online store in words, without secrets.
 pub fn online_store_name(config: &OnlineStoreConfig) -> String {
     match config {
-        OnlineStoreConfig::Redis(redis) => format!("redis {}:{}/{}", redis.host, redis.port, redis.db),
+        OnlineStoreConfig::Redis(redis) => {
+            format!("redis {}:{}/{}", redis.host, redis.port, redis.db)
+        }
         OnlineStoreConfig::Sqlite { path } => format!("sqlite {}", path.display()),
     }
 }

@@ -293,8 +293,15 @@ impl Input {
     }
 }
 
-/// The value of a null: nothing, but a timestamp's smallest number for UNIX_TIMESTAMP.
-const NULL_TIMESTAMP: &[u8] = b"\x40\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01";
+/// The value of a null: nothing, but the smallest number for UNIX_TIMESTAMP from times and numbers.
+fn null_value(value_type: ValueType, layout: &DataType) -> &'static [u8] {
+    let is_number = layout.is_integer() || layout.is_temporal();
+    if value_type == ValueType::UnixTimestamp && is_number {
+        b"\x40\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"
+    } else {
+        b""
+    }
+}
 
 impl Feature {
     fn new(field: &Field, schema: &Schema) -> Result<Self, Error> {
@@ -319,11 +326,7 @@ impl Feature {
         })?;
         let nulls = array.logical_nulls();
         let is_untyped = self.input.layout == DataType::Null;
-        let null = match self.value_type {
-            // A column without a type has no null timestamps, just nothing.
-            ValueType::UnixTimestamp if !is_untyped => NULL_TIMESTAMP,
-            _ => &[],
-        };
+        let null = null_value(self.value_type, &self.input.layout);
         let name = &self.input.name;
         Ok(match &self.vector {
             Some(length) if !is_untyped => {

@@ -70,8 +70,7 @@ pub async fn run(
     };
     receipt.rows_read = progress.snapshot().read;
     debug_assert_eq!(invariant::receipt_is_balanced(&receipt), Ok(()));
-    let refused =
-        std::mem::take(&mut *refused.lock().unwrap_or_else(PoisonError::into_inner));
+    let refused = std::mem::take(&mut *refused.lock().unwrap_or_else(PoisonError::into_inner));
     let mut bad_rows = Vec::with_capacity(refused.len());
     for row in &refused {
         bad_rows.push(report(plan, row).await);
@@ -109,9 +108,7 @@ struct AbortOnDrop(tokio::task::JoinHandle<Result<Receipt, DataFusionError>>);
 
 impl AbortOnDrop {
     async fn join(mut self) -> Result<Receipt, DataFusionError> {
-        (&mut self.0)
-            .await
-            .map_err(|error| DataFusionError::External(Box::new(error)))?
+        (&mut self.0).await.map_err(|error| DataFusionError::External(Box::new(error)))?
     }
 }
 
@@ -187,12 +184,7 @@ async fn report(plan: &WindowPlan, row: &RefusedRow) -> BadRowReport {
     };
     let found = locate(&plan.source, &plan.selection, &key).await;
     let (file, number) = found.map_or(("?".to_owned(), None), |(file, row)| (file, Some(row)));
-    BadRowReport {
-        file,
-        row: number,
-        column: row.column.clone(),
-        reason: row.reason.clone(),
-    }
+    BadRowReport { file, row: number, column: row.column.clone(), reason: row.reason.clone() }
 }
 
 impl WindowPlan {
@@ -201,3 +193,6 @@ impl WindowPlan {
         self.spec.on_bad_row == OnBadRow::Skip
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,7 +144,8 @@ impl ExecutionPlan for LatestExec {
         let consumer = MemoryConsumer::new(format!("LatestExec[{partition}]"));
         let memory = consumer.register(context.memory_pool());
         let batch_rows = context.session_config().batch_size();
-        let mut newest = Newest::new(Arc::clone(&schema), self.columns.clone(), memory, batch_rows)?;
+        let mut newest =
+            Newest::new(Arc::clone(&schema), self.columns.clone(), memory, batch_rows)?;
         let progress = Arc::clone(&self.progress);
         let reduced = async move {
             while let Some(batch) = input.next().await {
@@ -207,9 +208,8 @@ impl Newest {
         let key_fields: Vec<_> =
             columns.keys.iter().map(|&key| Arc::new(schema.field(key).clone())).collect();
         let groups = new_group_values(Arc::new(Schema::new(key_fields)), &GroupOrdering::None)?;
-        let is_compared = |&index: &usize| {
-            index != columns.event_time && Some(index) != columns.created_time
-        };
+        let is_compared =
+            |&index: &usize| index != columns.event_time && Some(index) != columns.created_time;
         let tie_columns: Vec<usize> = (0..schema.fields().len()).filter(is_compared).collect();
         let sort_fields: Vec<SortField> = tie_columns
             .iter()
@@ -303,8 +303,11 @@ impl Newest {
     fn ties(&mut self, batch: u32) -> Result<()> {
         let held = &mut self.held[batch as usize];
         if held.ties.is_none() {
-            let columns: Vec<ArrayRef> =
-                self.tie_columns.iter().map(|&index| Arc::clone(held.batch.column(index))).collect();
+            let columns: Vec<ArrayRef> = self
+                .tie_columns
+                .iter()
+                .map(|&index| Arc::clone(held.batch.column(index)))
+                .collect();
             let rows = if columns.is_empty() {
                 self.converter.empty_rows(0, 0)
             } else {
@@ -374,7 +377,8 @@ fn gather(held: &[Held], winners: &[Winner]) -> Result<RecordBatch> {
     let mut used: Vec<u32> = winners.iter().map(|winner| winner.batch).collect();
     used.sort_unstable();
     used.dedup();
-    let batches: Vec<&RecordBatch> = used.iter().map(|&batch| &held[batch as usize].batch).collect();
+    let batches: Vec<&RecordBatch> =
+        used.iter().map(|&batch| &held[batch as usize].batch).collect();
     let indices: Vec<(usize, usize)> = winners
         .iter()
         .map(|winner| {
@@ -447,8 +451,10 @@ mod tests {
         let batches: Vec<RecordBatch> = node.execute(0, context)?.try_collect().await?;
         let mut rows = Vec::new();
         for batch in batches {
-            let ints = |column: usize| batch.column(column).as_primitive::<arrow::datatypes::Int64Type>();
-            let times = |column: usize| batch.column(column).as_primitive::<TimestampNanosecondType>();
+            let ints =
+                |column: usize| batch.column(column).as_primitive::<arrow::datatypes::Int64Type>();
+            let times =
+                |column: usize| batch.column(column).as_primitive::<TimestampNanosecondType>();
             for row in 0..batch.num_rows() {
                 let some = |array: &Int64Array| array.is_valid(row).then(|| array.value(row));
                 let created = times(2).is_valid(row).then(|| times(2).value(row));
@@ -490,8 +496,9 @@ mod tests {
 
     #[tokio::test]
     async fn more_entities_than_memory_is_an_error_that_names_the_pool() {
-        let batches: Vec<Vec<Row>> =
-            (0..16).map(|n| (0..8_192).map(|id| (Some(n * 8_192 + id), 1, None, None)).collect()).collect();
+        let batches: Vec<Vec<Row>> = (0..16)
+            .map(|n| (0..8_192).map(|id| (Some(n * 8_192 + id), 1, None, None)).collect())
+            .collect();
         let error = latest(batches, 1 << 20).await.unwrap_err();
         assert!(error.to_string().contains("LatestExec"), "{error}");
     }

@@ -105,7 +105,7 @@ mod tests {
         let pinned = PinnedStore::new(Arc::clone(&store), [&meta].into_iter());
         assert_eq!(pinned.get(&path).await.unwrap().bytes().await.unwrap(), "one");
         store.put(&path, "other".into()).await.unwrap();
-        let error = pinned.get_ranges(&path, &[0..2]).await.unwrap_err();
+        let error = pinned.get_ranges(&path, std::slice::from_ref(&(0..2))).await.unwrap_err();
         assert!(matches!(error, Error::Precondition { .. }), "{error}");
     }
 }

@@ -98,8 +98,11 @@ impl WindowPlan {
     /// A source that cannot be read, a missing column, a type that the view's cannot be made from.
     pub async fn new(session: &Session, spec: WindowSpec) -> Result<Self, Error> {
         let view = &spec.view;
-        let location =
-            resolve(&view.source.path, &spec.repo_dir, view.source.s3_endpoint_override.as_deref())?;
+        let location = resolve(
+            &view.source.path,
+            &spec.repo_dir,
+            view.source.s3_endpoint_override.as_deref(),
+        )?;
         let mut need = need(view)?;
         let source = Source::open(session, location).await?;
         let active = predicate(session, view, &source)?;

@@ -87,11 +87,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Store`] when the scheme is unknown or the options do not fit.
-    pub fn store(
-        &self,
-        url: &Url,
-        endpoint: Option<&str>,
-    ) -> Result<Arc<dyn ObjectStore>, Error> {
+    pub fn store(&self, url: &Url, endpoint: Option<&str>) -> Result<Arc<dyn ObjectStore>, Error> {
         if url.scheme() == "file" {
             return Ok(Arc::new(LocalFileSystem::new()));
         }

@@ -62,10 +62,8 @@ pub trait FeatureSinks: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// When the store cannot be reached or could not hold the view.
-    async fn open(
-        &self,
-        view: &OnlineView,
-    ) -> std::result::Result<Arc<dyn FeatureSink>, SinkError>;
+    async fn open(&self, view: &OnlineView)
+    -> std::result::Result<Arc<dyn FeatureSink>, SinkError>;
 }
 
 /// A row that was refused, by what it can be found again with.
@@ -268,8 +266,7 @@ impl SinkParts {
         };
         if !batch.is_empty() {
             let written = self.sink.write(batch).await;
-            receipt.counts =
-                written.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            receipt.counts = written.map_err(|error| DataFusionError::External(Box::new(error)))?;
             self.progress.add_counts(receipt.counts);
         }
         Ok(receipt)

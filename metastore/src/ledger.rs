@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use sqlx::any::{AnyPoolOptions, install_default_drivers};
-use sqlx::{Any, AnyPool, Executor, Transaction};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers};
+use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Transaction};
 
 use crate::Error;
 use crate::migrate::{self, SCHEMA_VERSION};
@@ -18,8 +18,12 @@ const POSTGRES_CONNECTIONS_MAX: u32 = 4;
 /// SQLite has one writer; a second connection of ours would only wait for the first.
 const SQLITE_CONNECTIONS_MAX: u32 = 1;
 
-/// How long to wait for a free or new connection before the caller hears of it.
+/// How long to wait for a session of the pool before the caller hears of it; as long as for a lock.
 const ACQUIRE_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How long to wait for a server's first answer: far more than any network takes, and still short
+/// for a person who mistyped the address.
+const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Settings of a PostgreSQL session.
 ///
@@ -163,10 +167,20 @@ impl Ledger {
                     Ok(())
                 })
             })
-            .connect_with(options)
-            .await
-            .map_err(|source| Error::Open { url: url.to_string(), source })?;
+            .connect_lazy_with(options.clone());
+        probe(&options).await.map_err(|source| Error::Open { url: url.to_string(), source })?;
         Ok(Self { pool, backend })
+    }
+}
+
+/// Connects once outside the pool, which would try a server that refuses for as long as it may and
+/// then keep the cause to itself.
+async fn probe(options: &AnyConnectOptions) -> sqlx::Result<()> {
+    // Nothing has been asked of the server yet, so giving up half-way is harmless.
+    let connected = tokio::time::timeout(CONNECT_WAIT_MAX, AnyConnection::connect_with(options));
+    match connected.await {
+        Ok(connection) => connection?.close().await,
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
     }
 }
 

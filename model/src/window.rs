@@ -115,7 +115,7 @@ impl fmt::Display for Warning {
                 "end {asked} is in the future: rows that arrive before then will not be read by \
                  later incremental runs"
             ),
-            Self::UpToDate { watermark } => write!(f, "up to date: materialized to {watermark}"),
+            Self::UpToDate { watermark } => write!(f, "everything up to {watermark} has landed"),
             Self::EndBeforeFirst { start, end } => write!(
                 f,
                 "end {end} is before {start}, where a first incremental run starts (now less the \

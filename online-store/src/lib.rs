@@ -16,4 +16,5 @@ mod store;
 
 pub use error::{Error, Trouble};
 pub use limits::WriteLimits;
+pub use sqlite::create_tables;
 pub use store::{OnlineStore, PreparedView, StoredRow};

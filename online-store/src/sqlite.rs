@@ -4,11 +4,14 @@
 //! rule needs are in a table of ours beside its own (see `write`). One connection behind a lock:
 //! SQLite takes one writer at a time anyway. Statements run on the blocking threads.
 
+mod create;
 mod read;
 mod table;
 #[cfg(test)]
 mod tests;
 mod write;
+
+pub use create::create_tables;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

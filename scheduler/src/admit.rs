@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use feast::{FeatureView, ViewKind};
 use feast::registry::Snapshot;
+use feast::{FeatureView, ViewKind};
 
 use crate::Scheduler;
 use crate::error::Error;

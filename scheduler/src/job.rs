@@ -159,10 +159,11 @@ async fn window(
     let key_suffix = context.sinks.key_suffix(&scheduler.config.project);
     let plan = plan(scheduler, key_suffix, selected, interval).await?;
     let online = online_view(scheduler, selected);
-    let sink = context.sinks.open(&online).await.map_err(|error| Error::Sink {
-        view: selected.view.name.clone(),
-        source: error.source,
-    })?;
+    let sink = context
+        .sinks
+        .open(&online)
+        .await
+        .map_err(|error| Error::Sink { view: selected.view.name.clone(), source: error.source })?;
     let window_id = WindowId::from_uuid(Uuid::now_v7());
     let opened = NewWindow {
         window_id,
@@ -184,6 +185,7 @@ async fn window(
     match ran {
         Ok(outcome) => {
             commit(context, selected, &opened, &outcome).await?;
+            follow(context, index).await;
             Ok(outcome)
         }
         Err(error) => {
@@ -221,7 +223,7 @@ fn online_view(scheduler: &Scheduler, selected: &Selected) -> OnlineView {
     }
 }
 
-/// Commits the window, then lets Feast's registry follow. Every row is acknowledged by now.
+/// Commits the window. Every row is acknowledged by now.
 async fn commit(
     context: &JobContext<'_>,
     selected: &Selected,
@@ -249,19 +251,18 @@ async fn commit(
         at: crate::now(),
     };
     scheduler.ledger()?.commit(&commit).await?;
-    // Committed: a registry that cannot be reached now is caught up with by the next run.
-    if let Err(error) = mirror::mirror(scheduler).await {
-        let text = chain(&error);
-        tracing::warn!(view = selected.view.name, error = text, "registry could not be updated");
-        let index = context.board.jobs().iter().position(|job| job.view == selected.view.name);
-        if let Some(index) = index {
-            let warning = format!(
-                "committed, but Feast's registry could not be updated ({text}); the next run does it"
-            );
-            context.board.update(index, |job| job.warnings.push(warning));
-        }
-    }
     Ok(())
+}
+
+/// Lets Feast's registry follow. What is committed stays so: a registry that cannot be reached
+/// now is caught up with by the next run.
+async fn follow(context: &JobContext<'_>, index: usize) {
+    if let Err(error) = mirror::mirror(context.scheduler).await {
+        let text = chain(&error);
+        let warning =
+            format!("committed, but not yet in Feast's registry ({text}); the next run sees to it");
+        context.board.update(index, |job| job.warnings.push(warning));
+    }
 }
 
 /// The state of a whole run from its jobs.

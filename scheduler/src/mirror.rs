@@ -15,8 +15,7 @@ use crate::error::Error;
 pub(crate) async fn mirror(scheduler: &Scheduler) -> Result<(), Error> {
     let ledger = scheduler.ledger()?;
     for row in ledger.pending_mirrors(&scheduler.config.project).await? {
-        let kind =
-            if row.kind == STREAM { ViewKind::Stream } else { ViewKind::Feature };
+        let kind = if row.kind == STREAM { ViewKind::Stream } else { ViewKind::Feature };
         let now = crate::now().micros_floor();
         let recorded = scheduler
             .registry
@@ -30,7 +29,10 @@ pub(crate) async fn mirror(scheduler: &Scheduler) -> Result<(), Error> {
             )
             .await?;
         if recorded == Recorded::ViewGone {
-            tracing::warn!(view = row.view_name, "view is gone from the registry; interval dropped");
+            tracing::warn!(
+                view = row.view_name,
+                "view is gone from the registry; interval dropped"
+            );
         }
         ledger.mirror_done(row.id).await?;
     }

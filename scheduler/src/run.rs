@@ -42,7 +42,9 @@ impl Scheduler {
     ) -> Result<RunReport, Error> {
         trigger.check()?;
         let ledger = self.ledger()?;
-        self.recover(&|pid| pid == self.process.pid || is_alive(pid)).await?;
+        // A run of our own process id that is recorded already belongs to a process before us.
+        let others = |pid| pid != self.process.pid && is_alive(pid);
+        self.recover(&others).await?;
         let snapshot = self.registry.snapshot(&self.config.project).await?;
         let selected = admit::select(self, &snapshot, trigger).await?;
         let run_id = RunId::from_uuid(Uuid::now_v7());
@@ -54,7 +56,7 @@ impl Scheduler {
             () = self.beat(run_id) => unreachable!("a heart beats until the run ends"),
             () = stop.cancelled() => {
                 // Our own run is the one whose process is said to be dead.
-                self.recover(&|pid| pid != self.process.pid && is_alive(pid)).await?;
+                self.recover(&others).await?;
                 return Ok(RunReport {
                     run_id,
                     project: self.config.project.clone(),

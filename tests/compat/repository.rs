@@ -9,7 +9,7 @@ use harness::{Postgres, Redis, tidegate_bin};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::session::{Ran, Session, python_file};
+use crate::session::{Ran, Session, end_of, python_file};
 
 /// Which of the two configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,12 +89,7 @@ pub(crate) struct Repository {
 impl Repository {
     /// Makes a repository from two of this suite's Python files: the definitions, and the script
     /// that makes the data from a seed. They may be the same file.
-    pub(crate) fn make(
-        backend: Backend,
-        definitions: &str,
-        data: &str,
-        seed: u32,
-    ) -> Result<Self> {
+    pub(crate) fn make(backend: Backend, definitions: &str, data: &str, seed: u32) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         fs::copy(python_file(definitions), dir.path().join("definitions.py"))?;
         for side in Side::BOTH {
@@ -134,8 +129,8 @@ impl Repository {
         environment: &[(&str, &str)],
     ) -> Result<String> {
         let ran = self.feast_ran(side, arguments, environment)?;
-        let context = || format!("`feast {}`: {}\n{}", arguments.join(" "), ran.stdout, ran.stderr);
-        ensure!(ran.code == 0, "{}", context());
+        let shown = || format!("{}\n{}", end_of(&ran.stdout), end_of(&ran.stderr));
+        ensure!(ran.code == 0, "`feast {}` failed: {}", arguments.join(" "), shown());
         Ok(without_colours(&ran.stdout))
     }
 
@@ -211,6 +206,17 @@ pub(crate) fn tidegate(dir: &Path, arguments: &[&str]) -> Result<Value> {
     let shown = || format!("`tidegate {}`: {stdout}\n{stderr}", arguments.join(" "));
     ensure!(output.status.success(), "{}", shown());
     serde_json::from_str(&stdout).with_context(shown)
+}
+
+/// Where the jobs of a report start: view and instant.
+pub(crate) fn starts(report: &Value) -> Result<Vec<(&str, &str)>> {
+    let jobs = report["jobs"].as_array().context("the report has jobs")?;
+    let start = |job| start_of(job).with_context(|| format!("a job read nothing: {job}"));
+    jobs.iter().map(start).collect()
+}
+
+fn start_of(job: &Value) -> Option<(&str, &str)> {
+    job["view"].as_str().zip(job["interval"]["start"].as_str())
 }
 
 /// What differs between two stores, one line each: key, field, ours, Feast's.

@@ -35,6 +35,9 @@ impl Session {
     pub(crate) fn start() -> Result<Self> {
         let feast = Feast::require()?;
         let mut child = Command::new(feast.python())
+            // Without the scripts' own directory in the path: Feast imports a repository's
+            // definitions by name, and would find ours first.
+            .arg("-P")
             .arg(python_file("session.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -80,7 +83,7 @@ impl Session {
     pub(crate) fn script(&mut self, name: &str, arguments: &[&str]) -> Result<Value> {
         let path = python_file(name).display().to_string();
         let ran = self.run(&path, arguments, Path::new("/"), &[])?;
-        ensure!(ran.code == 0, "`{name}` failed: {}", ran.stderr);
+        ensure!(ran.code == 0, "`{name}` failed: {}", end_of(&ran.stderr));
         if ran.stdout.is_empty() {
             return Ok(Value::Null);
         }
@@ -96,4 +99,11 @@ impl Drop for Session {
         // It has read the end of its input, or is gone already.
         self.child.wait().ok();
     }
+}
+
+/// The last lines of a text: a Python traceback has its reason at the end.
+pub(crate) fn end_of(text: &str) -> String {
+    const LINES_MAX: usize = 12;
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LINES_MAX)..].join("\n")
 }

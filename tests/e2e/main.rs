@@ -1,2 +1,15 @@
-//! x
-fn main(){}
+//! Whole runs of the real binary, on servers of a test's own.
+//!
+//! One file for each question an operator asks. Deliberately absent: Feast's bytes (see `vectors`)
+//! and what happens when the process is killed (see `fault`).
+
+mod failure;
+mod metastore;
+mod plan;
+mod read;
+mod redis;
+mod registry;
+mod sample;
+mod show;
+mod tombstone;
+mod window;

@@ -268,8 +268,7 @@ impl View {
         let created = timestamp(self.created_micros);
         let mut meta = Message::new().message(1, &created).message(2, &created);
         for &(start, end) in &self.intervals {
-            let interval =
-                Message::new().message(1, &timestamp(start)).message(2, &timestamp(end));
+            let interval = Message::new().message(1, &timestamp(start)).message(2, &timestamp(end));
             meta = meta.message(3, &interval);
         }
         meta.number(6, self.state)

@@ -7,6 +7,7 @@
 pub mod definition;
 pub mod golden;
 pub mod hex;
+pub mod ledger;
 pub mod online;
 pub mod parquet;
 pub mod registry;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use feast::ViewKind;
 use harness::Postgres;
 use rusqlite::Connection;
@@ -219,15 +219,16 @@ pub fn view_state(view: &[u8]) -> Result<(String, ViewState)> {
     for (number, value) in fields(view)? {
         match number {
             1 => {
-                state.spec = value.bytes().to_vec();
+                state.spec.extend_from_slice(value.bytes());
                 let spec = fields(value.bytes())?;
-                let text = spec.iter().find(|(number, _)| *number == 1);
-                let text = text.context("a view has no name")?.1.bytes();
-                name = String::from_utf8(text.to_vec())?;
+                if let Some((_, text)) = spec.iter().find(|(number, _)| *number == 1) {
+                    name = String::from_utf8(text.bytes().to_vec())?;
+                }
             }
             _ => meta(value.bytes(), &mut state)?,
         }
     }
+    ensure!(!name.is_empty(), "a view has no name");
     state.meta.sort_unstable();
     Ok((name, state))
 }
@@ -288,7 +289,8 @@ fn table_state(rows: Rows<'_>, blob: &dyn Fn(&str) -> String) -> Result<State> {
             _ => "feature_view",
         };
         let proto = blob(&format!("{singular}_proto"));
-        for row in rows(&format!("SELECT project_id, {key}, {proto} FROM {table} ORDER BY 1, 2, 3"))?
+        for row in
+            rows(&format!("SELECT project_id, {key}, {proto} FROM {table} ORDER BY 1, 2, 3"))?
         {
             state.rest.push(format!("{table}: {}", row.join(" ").to_lowercase()));
         }
@@ -351,6 +353,7 @@ const EMPTY_TABLES: &str = "DELETE FROM feature_views; DELETE FROM entities; \
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Context;
     use feast::ValueType;
 
     use super::*;

@@ -56,7 +56,8 @@ impl Repo {
     /// # Errors
     /// When the directory cannot be written.
     pub fn with_sqlite_store(project: &Project) -> Result<Self> {
-        let repo = Self::with_project(project, json!({ "type": "sqlite", "path": "data/online.db" }))?;
+        let repo =
+            Self::with_project(project, json!({ "type": "sqlite", "path": "data/online.db" }))?;
         for view in &project.views {
             create_table(&repo.path("data/online.db"), &format!("{}_{}", project.name, view.name))?;
         }

@@ -193,4 +193,3 @@ fn check_ttl(case: &Case, redis: &Redis, stored: &Hashes) -> Result<()> {
     }
     Ok(())
 }
-

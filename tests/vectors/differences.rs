@@ -170,22 +170,28 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         case: "precompute_service",
         contract: "C3.8",
-        ours: Ours::Refuses(&["`fv`", "`svc`", "precompute_online"]),
+        ours: Ours::Refuses(&["fv: refused", "`svc`", "precompute_online"]),
     },
 ];
 
 pub(crate) const REFUSED: &[Refused] = &[
-    Refused { case: "err_bytes_from_str", says: &["d.parquet", "`f`", "BYTES"] },
-    Refused { case: "err_dec_f64", says: &["d.parquet", "`f`", "DECIMAL"] },
-    Refused { case: "err_f64_from_f32", says: &["d.parquet", "`f`", "DOUBLE"] },
+    Refused {
+        case: "err_bytes_from_str",
+        says: &["d.parquet", "`f`", "`Utf8`", "binary columns only"],
+    },
+    Refused { case: "err_dec_f64", says: &["d.parquet", "`f`", "`Float64`", "decimals or text"] },
+    Refused { case: "err_f64_from_f32", says: &["d.parquet", "`f`", "`Float32`", "store 64 bits"] },
     Refused { case: "err_field_mapping_source_ts", says: &["`ts_src`", "`ts`", "field mapping"] },
     Refused { case: "err_i64_inf", says: &["d.parquet", "`f`", "row 1"] },
     Refused { case: "err_json_bad", says: &["d.parquet", "`f`", "row 2", "JSON"] },
-    Refused { case: "err_key_bool", says: &["`id`", "BOOL"] },
-    Refused { case: "err_key_uuid", says: &["`id`", "UUID"] },
+    Refused { case: "err_key_bool", says: &["d.parquet", "`id`", "type Bool", "use STRING"] },
+    Refused { case: "err_key_uuid", says: &["d.parquet", "`id`", "type Uuid", "use STRING"] },
     Refused { case: "err_li64_inner_null", says: &["d.parquet", "`f`", "row 0"] },
-    Refused { case: "err_map_arrow", says: &["d.parquet", "`f`", "MAP"] },
-    Refused { case: "err_missing_column", says: &["d.parquet", "`f`", "`g`"] },
+    Refused {
+        case: "err_map_arrow",
+        says: &["d.parquet", "`f`", "`Map(", "as a struct or as JSON text"],
+    },
+    Refused { case: "err_missing_column", says: &["d.parquet", "`f`", "id, ts, g"] },
     Refused { case: "err_null_key", says: &["d.parquet", "`id`", "row 1"] },
     Refused { case: "err_partial_batches", says: &["d.parquet", "`id`", "row 4"] },
     Refused { case: "err_ts_date32", says: &["d.parquet", "`ts`", "must be a timestamp"] },

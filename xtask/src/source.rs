@@ -71,7 +71,7 @@ fn collect(root: &Path, dir: &Path, files: &mut Vec<File>) -> io::Result<()> {
             continue;
         }
         if path.is_dir() {
-            if !is_foreign(&path) {
+            if !is_foreign(&path) && !is_golden(&below(root, &path)) {
                 collect(root, &path, files)?;
             }
         } else if is_text(&path) {
@@ -88,6 +88,11 @@ fn is_foreign(dir: &Path) -> bool {
         || dir.join("pyvenv.cfg").exists()
 }
 
+/// What others wrote, kept as it came.
+fn is_golden(dir: &str) -> bool {
+    dir.starts_with("tests/vectors/") || dir.ends_with("/testdata")
+}
+
 fn is_text(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) || path.ends_with(".ci/run")
@@ -102,6 +107,12 @@ fn below(root: &Path, path: &Path) -> String {
 mod tests {
     use super::*;
     use crate::cargo::root;
+
+    #[test]
+    fn golden_data_is_left_alone_but_the_suite_that_reads_it_is_not() {
+        assert!(is_golden("tests/vectors/types_list") && is_golden("feast/testdata"));
+        assert!(!is_golden("tests/vectors") && !is_golden("feast"));
+    }
 
     #[test]
     fn the_repository_is_read() {

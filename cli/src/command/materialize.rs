@@ -37,11 +37,7 @@ pub fn interval(context: &Context, run: &Interval) -> anyhow::Result<Trigger> {
     trigger(context, request, &run.selection)
 }
 
-fn trigger(
-    context: &Context,
-    request: Request,
-    selection: &Selection,
-) -> anyhow::Result<Trigger> {
+fn trigger(context: &Context, request: Request, selection: &Selection) -> anyhow::Result<Trigger> {
     let configured = context.repo.config.tidegate.parallel;
     Ok(Trigger {
         request,
@@ -57,8 +53,7 @@ fn trigger(
 /// Runs a trigger and prints what came of it.
 pub async fn run(context: &Context, trigger: Trigger) -> anyhow::Result<u8> {
     trigger.check()?;
-    let scheduler =
-        embedded::scheduler(&context.repo, &context.environment, Access::Write).await?;
+    let scheduler = embedded::scheduler(&context.repo, &context.environment, Access::Write).await?;
     let sinks = embedded::sinks(&context.repo).await?;
     let board = std::sync::Arc::new(Board::default());
     let watcher = Watcher::start(std::sync::Arc::clone(&board));
@@ -76,14 +71,15 @@ fn stop_on_signal() -> CancellationToken {
     let stop = CancellationToken::new();
     let cancelled = stop.clone();
     tokio::spawn(async move {
-        let mut terminate =
-            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-                Ok(terminate) => terminate,
-                Err(error) => {
-                    tracing::warn!(%error, "SIGTERM cannot be watched; it ends the process at once");
-                    return;
-                }
-            };
+        let mut terminate = match tokio::signal::unix::signal(
+            tokio::signal::unix::SignalKind::terminate(),
+        ) {
+            Ok(terminate) => terminate,
+            Err(error) => {
+                tracing::warn!(%error, "SIGTERM cannot be watched; it ends the process at once");
+                return;
+            }
+        };
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}

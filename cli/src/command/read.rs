@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use feast::entity_key::{EntityKeyLayout, KeyValue, serialize};
+use feast::registry::Snapshot;
 use feast::value::Value as FeastValue;
-use feast::{FeatureService, FeatureView, ViewKind};
+use feast::{FeatureService, FeatureView, ValueType, ViewKind};
 use model::{FeatureColumn, OnlineView, ViewRef};
 use online_store::{OnlineStore, StoredRow};
-use feast::registry::Snapshot;
 use registry::Registry;
 use serde_json::{Map, Value, json};
 
@@ -47,13 +47,29 @@ pub async fn run(context: &Context, read: &Read) -> anyhow::Result<u8> {
         .iter()
         .zip(rows)
         .map(|(entity, values)| {
-            let keys = entity.iter().map(|(key, value)| (key.clone(), json!(value)));
+            let keys =
+                entity.iter().map(|(key, value)| (key.clone(), key_json(&wanted, key, value)));
             let features = columns.iter().cloned().zip(values);
             Value::Object(keys.chain(features).collect::<Map<_, _>>())
         })
         .collect();
     output::value(context.args.output, &results, || text(&results))?;
     Ok(EXIT_LANDED)
+}
+
+/// An entity's value as its join key's type has it: a number where the key is one.
+fn key_json(wanted: &[Wanted], key: &str, value: &str) -> Value {
+    let is_number = wanted.iter().any(|view| {
+        view.view.join_keys.iter().any(|join_key| {
+            view.join_key_map.get(&join_key.name).unwrap_or(&join_key.name) == key
+                && matches!(
+                    join_key.value_type,
+                    ValueType::Int32 | ValueType::Int64 | ValueType::UnixTimestamp
+                )
+        })
+    });
+    let number = value.trim().parse::<i64>().ok().filter(|_| is_number);
+    number.map_or_else(|| json!(value), |number| json!(number))
 }
 
 fn text(results: &[Value]) -> String {
@@ -111,11 +127,12 @@ fn references(snapshot: &Snapshot, read: &Read) -> anyhow::Result<Vec<(Reference
     let Some(name) = &read.feature_service else {
         return read.features.iter().map(|text| parse_reference(text)).collect();
     };
-    let service: &FeatureService = snapshot
-        .services
-        .iter()
-        .find(|service| service.name == *name)
-        .ok_or_else(|| UsageError(format!("there is no feature service `{name}`")))?;
+    let service: &FeatureService =
+        snapshot
+            .services
+            .iter()
+            .find(|service| service.name == *name)
+            .ok_or_else(|| UsageError(format!("there is no feature service `{name}`")))?;
     let of_projection = |projection: &feast::ProjectionRef| {
         let reference = Reference {
             view: projection.view.clone(),
@@ -123,7 +140,11 @@ fn references(snapshot: &Snapshot, read: &Read) -> anyhow::Result<Vec<(Reference
             version: projection.version,
             join_key_map: projection.join_key_map.clone(),
         };
-        projection.features.iter().map(move |feature| (reference.clone(), feature.clone())).collect()
+        projection
+            .features
+            .iter()
+            .map(move |feature| (reference.clone(), feature.clone()))
+            .collect()
     };
     let lists: Vec<Vec<_>> = service.projections.iter().map(of_projection).collect();
     Ok(lists.into_iter().flatten().collect())
@@ -154,9 +175,9 @@ fn wanted_view<'a>(
     wanted: &'a mut Vec<Wanted>,
 ) -> anyhow::Result<&'a mut Wanted> {
     let shown = reference.alias.clone().unwrap_or_else(|| reference.view.clone());
-    let found = wanted.iter().position(|held| {
-        held.shown == shown && held.join_key_map == reference.join_key_map
-    });
+    let found = wanted
+        .iter()
+        .position(|held| held.shown == shown && held.join_key_map == reference.join_key_map);
     let index = match found {
         Some(index) => index,
         None => {
@@ -185,7 +206,9 @@ fn find(snapshot: &Snapshot, name: &str) -> anyhow::Result<FeatureView> {
     match snapshot.views.iter().find(is_stored) {
         Some(view) => Ok(view.clone()),
         None => match snapshot.views.iter().find(|view| view.name == name) {
-            Some(view) => bail!(UsageError(format!("`{name}` is a {}, which is computed", view.kind))),
+            Some(view) => {
+                bail!(UsageError(format!("`{name}` is a {}, which is computed", view.kind)))
+            }
             None => bail!(UsageError(format!("there is no feature view `{name}`"))),
         },
     }

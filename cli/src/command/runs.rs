@@ -48,8 +48,8 @@ fn list(runs: &[RunRow]) -> String {
             run.run_id.to_string(),
             run.kind.to_string(),
             run.state.to_string(),
-            run.started_at.to_string(),
-            run.finished_at.map_or_else(|| "-".to_owned(), |at| at.to_string()),
+            output::moment(run.started_at),
+            run.finished_at.map_or_else(|| "-".to_owned(), output::moment),
             run.requested_end.to_string(),
             format!("{} of {}", run.jobs_landed, run.views.len()),
         ]
@@ -69,13 +69,13 @@ fn show(detail: &RunDetail) -> String {
         run.requested_start.map_or_else(String::new, |start| format!("{start} ")),
         run.requested_end,
         run.views.join(", "),
-        run.started_at,
+        output::moment(run.started_at),
         run.host,
         run.pid,
         run.program_version,
         run.finished_at.map_or_else(
-            || format!("not yet; last heartbeat {}", run.heartbeat_at),
-            |at| at.to_string()
+            || format!("not yet; last heartbeat {}", output::moment(run.heartbeat_at)),
+            output::moment,
         ),
     );
     let header =

@@ -56,7 +56,7 @@ fn row(view: &ViewReport) -> [String; 9] {
         view.freshness_seconds.map_or_else(dash, behind),
         view.gaps.len().to_string(),
         job.map_or_else(dash, |job| job.state.to_string()),
-        job.map_or_else(dash, |job| job.finished_at.unwrap_or(job.started_at).to_string()),
+        job.map_or_else(dash, |job| output::moment(job.finished_at.unwrap_or(job.started_at))),
         receipt.map_or_else(dash, |receipt| output::count(receipt.counts.written)),
         receipt.map_or_else(dash, |receipt| output::count(receipt.counts.stale)),
     ]

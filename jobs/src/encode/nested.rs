@@ -5,7 +5,7 @@
 
 use arrow::array::{Array, AsArray, ListArray};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit, TimestampNanosecondType};
 use bytes::BytesMut;
 use feast::ValueType;
 use feast::value::wire::{WireType, put_delimited, put_tag};
@@ -116,6 +116,7 @@ fn member(column: &dyn Array) -> Result<Append<'_>, &'static str> {
         DataType::Struct(_) => return message(ValueType::Map, entries(column)?),
         DataType::List(item) => return member_list(column.as_list(), item.data_type()),
         DataType::Null => return Ok(Box::new(|_, _| Err(Stop::Null))),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => return Ok(nanoseconds(column)),
         DataType::Boolean => ValueType::Bool,
         DataType::Float16 | DataType::Float32 | DataType::Float64 => ValueType::Double,
         DataType::Utf8 => ValueType::String,
@@ -129,6 +130,15 @@ fn member(column: &dyn Array) -> Result<Append<'_>, &'static str> {
         }
     };
     scalar(column, kind, Place::Member)
+}
+
+/// Feast infers INT64 for pandas' nanosecond timestamps, which count as integers to Python.
+fn nanoseconds(column: &dyn Array) -> Append<'_> {
+    let column = column.as_primitive::<TimestampNanosecondType>();
+    Box::new(|row, out| {
+        Value::Int64(column.value(row)).encode(out);
+        Ok(())
+    })
 }
 
 fn member_list<'a>(lists: &'a ListArray, item: &DataType) -> Result<Append<'a>, &'static str> {

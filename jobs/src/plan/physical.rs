@@ -99,8 +99,7 @@ pub(crate) fn build(
         if plan.rows_max() <= SINGLE_PARTITION_ROWS { 1 } else { session.partitions() };
     let scanned = scan(session, plan, partitions)?;
     let filtered: Plan = Arc::new(FilterExec::try_new(window_filter(plan)?, scanned)?);
-    let projected: Plan =
-        Arc::new(ProjectionExec::try_new(projection(session, plan)?, filtered)?);
+    let projected: Plan = Arc::new(ProjectionExec::try_new(projection(session, plan)?, filtered)?);
     let columns = latest_columns(plan, &projected.schema())?;
     let spread = repartition(projected, &columns, partitions)?;
     parts.event_time = columns.event_time;

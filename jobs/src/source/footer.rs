@@ -102,7 +102,8 @@ struct Bounds {
 impl Bounds {
     fn rules_out(&self, row_group: usize, interval: Interval) -> bool {
         let scale = i128::from(nanos_per(self.unit));
-        let at = |array: &ArrayRef| ticks(array, self.unit, row_group).map(|v| i128::from(v) * scale);
+        let at =
+            |array: &ArrayRef| ticks(array, self.unit, row_group).map(|v| i128::from(v) * scale);
         let (start, end) = (i128::from(interval.start.nanos()), i128::from(interval.end.nanos()));
         at(&self.mins).is_some_and(|min| min >= end)
             || at(&self.maxes).is_some_and(|max| max < start)

@@ -138,9 +138,8 @@ async fn list_glob(
             let below = segments_below(&meta.location, &root)?;
             let is_file = pattern.matches_with(text, options);
             // A glob may name directories: then what lies below them belongs to the source.
-            let is_below = text
-                .match_indices('/')
-                .any(|(at, _)| pattern.matches_with(&text[..at], options));
+            let is_below =
+                text.match_indices('/').any(|(at, _)| pattern.matches_with(&text[..at], options));
             let wanted = is_file || (is_below && is_data_file(&below));
             wanted.then(|| (meta, hive(&below)))
         })
@@ -244,9 +243,15 @@ mod tests {
     #[tokio::test]
     async fn a_directory_is_read_as_feast_reads_it() {
         let dir = tempfile::tempdir().unwrap();
-        for name in
-            ["d/a.parquet", "d/b.parq", "d/c.pq", "d/_SUCCESS", "d/.e.parquet", "d/n.txt", "d/_tmp/f.parquet"]
-        {
+        for name in [
+            "d/a.parquet",
+            "d/b.parq",
+            "d/c.pq",
+            "d/_SUCCESS",
+            "d/.e.parquet",
+            "d/n.txt",
+            "d/_tmp/f.parquet",
+        ] {
             touch(dir.path(), name);
         }
         let expected = ["d/_tmp/f.parquet", "d/a.parquet", "d/b.parq", "d/c.pq"];
@@ -283,7 +288,8 @@ mod tests {
     #[test]
     fn hive_directories_are_partitions() {
         let below = ["k=1", "x", "day=2024-01-02", "f.parquet"].map(str::to_owned);
-        let expected = [("k", "1"), ("day", "2024-01-02")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let expected =
+            [("k", "1"), ("day", "2024-01-02")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(hive(&below), expected);
     }
 }

@@ -9,8 +9,8 @@ use arrow::datatypes::{DataType, TimeUnit, TimestampNanosecondType};
 use datafusion::common::ScalarValue;
 use futures::StreamExt;
 use model::EventTime;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::ProjectionMask;
 
 use super::{Selection, Source, SourceFile, footer};
 
@@ -42,10 +42,11 @@ async fn locate_in(source: &Source, file: &SourceFile, row: &RowKey) -> Option<u
     let wanted = row.values.iter().map(|(name, _)| name).chain([&row.event_column]);
     let roots: Vec<usize> = wanted.filter_map(|name| schema.index_of(name).ok()).collect();
     let mask = ProjectionMask::roots(file.footer.parquet_schema(), roots);
-    let mut stream = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, file.footer.clone())
-        .with_projection(mask)
-        .build()
-        .ok()?;
+    let mut stream =
+        ParquetRecordBatchStreamBuilder::new_with_metadata(reader, file.footer.clone())
+            .with_projection(mask)
+            .build()
+            .ok()?;
     let mut before = 0;
     while let Some(batch) = stream.next().await {
         let batch = batch.ok()?;

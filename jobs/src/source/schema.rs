@@ -72,9 +72,8 @@ pub(super) fn merge(files: &[SourceFile], need: &Need) -> Result<Merged, Error> 
         if !seen.insert(column.source.as_str()) {
             continue;
         }
-        let is_in_files = files
-            .iter()
-            .any(|file| file.footer.schema().field_with_name(&column.source).is_ok());
+        let is_in_files =
+            files.iter().any(|file| file.footer.schema().field_with_name(&column.source).is_ok());
         if is_in_files {
             fields.push(merge_column(files, column)?);
         } else {

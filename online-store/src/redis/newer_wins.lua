@@ -47,6 +47,7 @@ local function decode(time)
     until b < 128
     if count == 10 then number = number - scale end
     if tag == 8 then seconds = number elseif tag == 16 then nanos = number else return nil end
+    i = i + 1
   end
   return seconds, nanos
 end

@@ -8,7 +8,7 @@ use feast::redis_layout::{encode_timestamp, feature_field};
 use harness::{Redis, Reply};
 use model::{RetryPolicy, WriteCounts};
 
-use crate::conformance::{self, PROJECT, Row, batch, entity_key, int64, row, tombstone, view};
+use crate::conformance::{PROJECT, Row, batch, entity_key, int64, row, tombstone, view};
 use crate::{Error, OnlineStore, PreparedView, Trouble, WriteLimits};
 
 const SECOND: i64 = 1_000_000_000;
@@ -241,7 +241,9 @@ async fn a_write_outlives_a_server_that_is_full_for_a_while() {
     command(&server, &["CONFIG", "SET", "maxmemory", "1"]);
     let make_room = async {
         // Not before the first refusal, which the server counts.
+        let started = Instant::now();
         while !refused(&server, "OOM") {
+            assert!(started.elapsed() < Duration::from_secs(30), "nothing was refused");
             tokio::task::yield_now().await;
         }
         command(&server, &["CONFIG", "SET", "maxmemory", "0"]);
@@ -341,14 +343,18 @@ async fn a_write_outlives_servers_that_are_killed() {
     let one = prepared(&store, "killed", 1).await;
     let rows: Vec<_> = (0..20_000).map(|entity| row(entity, 5, 1, 1)).collect();
     let kills = || {
+        let started = Instant::now();
         for rows in [2_000, 6_000, 12_000] {
-            let more = || server.command(&["DBSIZE"]).ok();
-            while !matches!(more(), Some(Reply::Integer(stored)) if stored >= rows) {}
+            let stored = || server.command(&["DBSIZE"]).ok();
+            while !matches!(stored(), Some(Reply::Integer(stored)) if stored >= rows) {
+                assert!(started.elapsed() < Duration::from_secs(60), "the rows do not come");
+            }
             server.restart().expect("the server comes up again");
         }
     };
     let counts = std::thread::scope(|scope| {
         let killer = scope.spawn(kills);
+        // The killer gives up by itself when the rows do not come.
         let counts = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(write(&store, &one, &rows))
         });

@@ -1,0 +1,267 @@
+//! Redis in trouble: full, killed, guarded, a replica, behind TLS, or of a kind not supported.
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use harness::{Redis, Reply, Tool, free_port};
+use serde_json::{Value, json};
+use tests::definition::Project;
+use tests::ledger::Ledger;
+use tests::online;
+use tests::repo::{Ended, Repo, configuration, redis_store};
+
+use crate::sample::{PROJECT, Row, Shop, at, fill, iso, landed, many, view};
+
+const ROWS: [Row; 2] = [(1, 1_704_085_200_000_000, 10), (2, 1_704_085_200_000_000, 20)];
+/// Enough that a run is still writing when the first rows are seen.
+const MANY: i64 = 60_000;
+/// How long an event may be waited for on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(2);
+
+/// Waits for something to happen.
+pub(crate) fn until(what: &str, mut happened: impl FnMut() -> Result<bool>) -> Result<()> {
+    let begun = Instant::now();
+    while !happened()? {
+        ensure!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+/// Waits until a run has stored its first rows, while it goes on.
+pub(crate) fn until_writing(redis: &Redis, run: &mut Child) -> Result<()> {
+    until("rows are written", || Ok(redis.command(&["DBSIZE"])? != Reply::Integer(0)))?;
+    ensure!(run.try_wait()?.is_none(), "the run was over before anything could happen to it");
+    Ok(())
+}
+
+pub(crate) fn wait(run: Child) -> Result<Ended> {
+    Ok(run.wait_with_output()?.into())
+}
+
+fn arguments() -> [String; 3] {
+    ["materialize".to_owned(), iso(at(0)), iso(at(9))]
+}
+
+#[test]
+fn a_full_redis_fails_the_view_without_a_commit() -> Result<()> {
+    let redis = Redis::start_with(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"])?;
+    let project = Project::new(PROJECT, [view("v")]);
+    let repo = Repo::with_project(&project, redis_store(redis.port()))?;
+    let rows = many(MANY, at(5));
+    fill(&repo, "v", &rows)?;
+    let ended = repo.run(&arguments())?.with_code(1)?;
+    ended.says("out of memory")?;
+    ended.says("maxmemory")?;
+    assert!(repo.registry().state()?.intervals("v").is_empty());
+    let ledger = Ledger::Sqlite(repo.ledger());
+    assert!(ledger.coverage()?["v"].intervals.is_empty());
+    assert_eq!(ledger.count("runs", "state = 'failed'")?, 1);
+
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"])?;
+    repo.succeed(&arguments())?;
+    assert!(online::hashes(&redis, 0)? == landed("v", &rows), "every row, and nothing else");
+    assert_eq!(repo.registry().state()?.intervals("v"), [(at(0), at(9))]);
+    Ok(())
+}
+
+#[test]
+fn a_redis_that_comes_back_does_not_fail_the_run() -> Result<()> {
+    let redis = Redis::start_with(&["--appendonly", "yes", "--appendfsync", "always"])?;
+    let project = Project::new(PROJECT, [view("v")]);
+    let repo = Repo::with_project(&project, redis_store(redis.port()))?;
+    let rows = many(MANY, at(5));
+    fill(&repo, "v", &rows)?;
+    let mut run = repo.spawn(&arguments())?;
+    until_writing(&redis, &mut run)?;
+    redis.restart()?;
+    wait(run)?.with_code(0)?;
+    assert!(online::hashes(&redis, 0)? == landed("v", &rows), "every row, and nothing else");
+    assert_eq!(repo.registry().state()?.intervals("v"), [(at(0), at(9))]);
+    Ok(())
+}
+
+#[test]
+fn a_redis_that_stays_away_fails_the_view_without_a_commit() -> Result<()> {
+    let shop = Shop::new([view("v")])?;
+    fill(&shop.repo, "v", &many(MANY, at(5)))?;
+    let mut run = shop.repo.spawn(&arguments())?;
+    until_writing(&shop.redis, &mut run)?;
+    shop.redis.kill();
+    let ended = wait(run)?.with_code(1)?;
+    ended.says(&format!("Redis at `127.0.0.1:{}`", shop.redis.port()))?;
+    assert!(shop.intervals("v")?.is_empty());
+    assert!(Ledger::Sqlite(shop.repo.ledger()).coverage()?["v"].intervals.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_redis_that_is_not_there_is_named() -> Result<()> {
+    let shop = Shop::new([view("v")])?;
+    fill(&shop.repo, "v", &ROWS)?;
+    shop.redis.kill();
+    let ended = shop.repo.run(&arguments())?.with_code(1)?;
+    ended.says(&format!("cannot connect to Redis at `127.0.0.1:{}`", shop.redis.port()))?;
+    Ok(())
+}
+
+fn with_store(repo: &Repo, connection: &str) -> Result<()> {
+    let store = json!({ "type": "redis", "connection_string": connection });
+    repo.configure(&configuration(PROJECT, store))
+}
+
+#[test]
+fn user_password_and_database_are_used() -> Result<()> {
+    let redis = Redis::start_with(&["--user", "writer on >hunter2 ~* +@all"])?;
+    let repo = Repo::with_project(&Project::new(PROJECT, [view("v")]), json!({}))?;
+    fill(&repo, "v", &ROWS)?;
+    let address = format!("127.0.0.1:{}", redis.port());
+    with_store(&repo, &format!("{address},db=3,username=writer,password=hunter2"))?;
+    repo.succeed(&arguments())?;
+    assert_eq!(online::hashes(&redis, 3)?, landed("v", &ROWS));
+    assert!(online::hashes(&redis, 0)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_wrong_password_is_refused_and_never_shown() -> Result<()> {
+    let redis = Redis::start_with(&["--requirepass", "rightpass"])?;
+    let repo = Repo::with_project(&Project::new(PROJECT, [view("v")]), json!({}))?;
+    fill(&repo, "v", &ROWS)?;
+    let address = format!("127.0.0.1:{}", redis.port());
+    for password in [",password=hunter2", ""] {
+        with_store(&repo, &format!("{address}{password}"))?;
+        let debug = [&["--log-level".to_owned(), "debug".to_owned()][..], &arguments()].concat();
+        for arguments in [arguments().to_vec(), debug] {
+            let ended = repo.run(&arguments)?.with_code(1)?;
+            ended.says(&format!("Redis at `{address}` refuses access"))?;
+            assert!(!ended.all().contains("hunter2"), "{}", ended.all());
+        }
+    }
+    with_store(&repo, &format!("{address},password=rightpass"))?;
+    let ended = repo.succeed(&arguments())?;
+    assert!(!ended.all().contains("rightpass"), "{}", ended.all());
+    Ok(())
+}
+
+#[test]
+fn a_replica_is_told_from_a_primary() -> Result<()> {
+    let primary = Redis::start()?;
+    let port = primary.port().to_string();
+    let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port])?;
+    until("the replica follows", || {
+        let info = replica.command(&["INFO", "replication"])?;
+        let text = String::from_utf8_lossy(info.bytes().unwrap_or_default()).into_owned();
+        Ok(text.contains("master_link_status:up"))
+    })?;
+    let project = Project::new(PROJECT, [view("v")]);
+    let repo = Repo::with_project(&project, redis_store(replica.port()))?;
+    fill(&repo, "v", &ROWS)?;
+    repo.run(&arguments())?.with_code(1)?.says("read-only replica")?;
+    assert!(repo.registry().state()?.intervals("v").is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_key_that_is_somebody_elses_is_named() -> Result<()> {
+    let shop = Shop::new([view("v")])?;
+    fill(&shop.repo, "v", &ROWS)?;
+    let key = online::redis_key(PROJECT, 2);
+    shop.redis.command(&[&b"SET"[..], &key, b"x"])?;
+    let ended = shop.repo.run(&arguments())?.with_code(1)?;
+    ended.says(&tests::hex::encode(&key))?;
+    ended.says("is not a hash")?;
+    assert!(shop.intervals("v")?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name() -> Result<()> {
+    let shop = Shop::new([view("v")])?;
+    fill(&shop.repo, "v", &ROWS)?;
+    let address = format!("127.0.0.1:{}", shop.redis.port());
+    for (key, value, says) in [
+        ("redis_type", json!("redis_cluster"), "redis_cluster"),
+        ("redis_type", json!("redis_sentinel"), "redis_sentinel"),
+        ("hosts", json!("x"), "unknown key `hosts`"),
+        ("type", json!("dynamodb"), "dynamodb"),
+    ] {
+        let mut store: Value = json!({ "type": "redis", "connection_string": address });
+        store[key] = value;
+        shop.repo.configure(&configuration(PROJECT, store))?;
+        let ended = shop.repo.run(&arguments())?.with_code(1)?;
+        ended.says("online_store")?;
+        ended.says(says)?;
+    }
+    assert!(shop.stored()?.is_empty());
+    Ok(())
+}
+
+/// Makes an authority, and a certificate of it for `localhost`.
+fn certificates(directory: &Path) -> Result<()> {
+    let openssl = Tool::require("openssl")?;
+    let run = |arguments: &str| -> Result<()> {
+        let output = Command::new(&openssl)
+            .current_dir(directory)
+            .args(arguments.split_whitespace())
+            .output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    };
+    std::fs::write(
+        directory.join("names.cnf"),
+        "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n",
+    )?;
+    let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    run(&format!("req -x509 {new_key} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority"))?;
+    run(&format!("req {new_key} -keyout server.key -out server.csr -subj /CN=localhost"))?;
+    run("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
+         -extfile names.cnf -out server.pem")
+}
+
+#[test]
+fn tls_is_spoken_and_certificates_are_checked() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    certificates(directory.path())?;
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let port = free_port()?;
+    let redis = Redis::start_with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-cert-file",
+        &file("server.pem"),
+        "--tls-key-file",
+        &file("server.key"),
+        "--tls-ca-cert-file",
+        &file("ca.pem"),
+        "--tls-auth-clients",
+        "no",
+    ])?;
+    until("TLS is on", || Ok(TcpStream::connect(("127.0.0.1", port)).is_ok()))?;
+    let repo = Repo::with_project(&Project::new(PROJECT, [view("v")]), json!({}))?;
+    fill(&repo, "v", &ROWS)?;
+
+    // Without the authority, nobody vouches for the server.
+    with_store(&repo, &format!("localhost:{port},ssl=true"))?;
+    let ended = repo.run(&arguments())?.with_code(1)?;
+    ended.says(&format!("`localhost:{port}`"))?;
+    assert!(online::hashes(&redis, 0)?.is_empty());
+
+    with_store(&repo, &format!("localhost:{port},ssl=true,ssl_ca_certs={}", file("ca.pem")))?;
+    repo.succeed(&arguments()).context("with the authority")?;
+    assert_eq!(online::hashes(&redis, 0)?, landed("v", &ROWS));
+
+    redis.command(&["FLUSHALL"])?;
+    with_store(&repo, &format!("localhost:{port},ssl=true,ssl_cert_reqs=none"))?;
+    repo.succeed(&arguments()).context("unchecked")?;
+    assert_eq!(online::hashes(&redis, 0)?, landed("v", &ROWS));
+
+    with_store(&repo, &format!("localhost:{port},ssl=true,ssl_ca_certs={}", file("none.pem")))?;
+    repo.run(&arguments())?.with_code(1)?.says("none.pem")?;
+    Ok(())
+}
