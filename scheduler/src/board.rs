@@ -35,8 +35,6 @@ pub struct JobBoard {
     pub progress: Arc<Progress>,
     /// When it began to read.
     pub started: Option<Instant>,
-    /// Why it failed or had nothing to do.
-    pub reason: Option<String>,
     /// What the operator should know.
     pub warnings: Vec<String>,
 }

@@ -70,10 +70,7 @@ pub(crate) async fn run(context: &JobContext<'_>, index: usize, selected: &Selec
         Err(error) => report.reason = Some(chain(&error)),
     }
     close(context, &report).await;
-    context.board.update(index, |job| {
-        job.phase = Phase::Ended(report.state);
-        job.reason.clone_from(&report.reason);
-    });
+    context.board.update(index, |job| job.phase = Phase::Ended(report.state));
     report
 }
 
