@@ -1,5 +1,5 @@
--- What the migrations add up to, for reading; the program applies `migrations/`. A test compares the
--- two. One text for PostgreSQL, where all of it lies in the schema `tidegate`, and SQLite.
+-- What the migrations add up to, for reading; the program applies `migrations/`. A test compares
+-- the two. One text for PostgreSQL, where all of it lies in the schema `tidegate`, and SQLite.
 
 CREATE TABLE migrations (
     version BIGINT NOT NULL PRIMARY KEY,

@@ -154,7 +154,7 @@ impl Encoder {
     /// Chooses how each column of the input is written.
     ///
     /// # Errors
-    /// `Error::MissingColumn`, `Error::Key` and `Error::Type` for what no row could be written with.
+    /// `Error::MissingColumn`, `Error::Key` and `Error::Type`: no row could be written.
     pub fn new(spec: EncodeSpec, input: &Schema) -> Result<Self, Error> {
         let layout = EntityKeyLayout::new(&spec.join_keys, spec.entity_key_serialization_version)?;
         let mut keys = Vec::with_capacity(layout.slots().len());

@@ -41,8 +41,8 @@ impl Ledger {
     ///
     /// When `feast_created` is not the one last seen, the view is another of the same name: its
     /// coverage starts afresh and its open windows can no longer be committed. `features` are
-    /// remembered at first contact and after such a reset, later by commits alone, so that a feature
-    /// added since is noticed until rows with it have landed.
+    /// remembered at first contact and after such a reset, later by commits alone, so that a
+    /// feature added since is noticed until rows with it have landed.
     ///
     /// # Errors
     /// [`Error::Adopt`].

@@ -132,7 +132,8 @@ impl HeldWindow {
         })
     }
 
-    /// Decides whether the window can be committed; the earlier answer when it is committed already.
+    /// Decides whether the window can be committed; the earlier answer when it is committed
+    /// already.
     fn check(&self, commit: &Commit, view: &ViewState) -> Result<Option<Committed>, Error> {
         let window = commit.window_id;
         let mismatch = |what| Error::WindowMismatch { window, what };

@@ -122,8 +122,8 @@ impl Ledger {
         }
     }
 
-    /// Ends a job that was not committed, and closes what windows it left open. A job that has ended
-    /// keeps the state it ended in: what is committed stays committed.
+    /// Ends a job that was not committed, and closes what windows it left open. A job that has
+    /// ended keeps the state it ended in: what is committed stays committed.
     ///
     /// # Errors
     /// [`Error::FinishJob`], [`Error::JobUnknown`].

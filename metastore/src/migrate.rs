@@ -154,8 +154,8 @@ fn verify(applied: &[Applied]) -> Result<i64, Error> {
     Ok(found)
 }
 
-/// Refuses to make a ledger inside a SQLite file that holds something else. PostgreSQL needs no such
-/// check: nobody else has reason to name a schema `tidegate`.
+/// Refuses to make a ledger inside a SQLite file that holds something else. PostgreSQL needs no
+/// such check: nobody else has reason to name a schema `tidegate`.
 async fn refuse_foreign(
     connection: &mut AnyConnection,
     backend: Backend,

@@ -1,7 +1,7 @@
 //! A receipt as the ledger stores it: JSON with event times as integers.
 //!
-//! Apart from `model::Receipt`'s own serialization, which is made for people and may change; what is
-//! stored must read back for ever.
+//! Apart from `model::Receipt`'s own serialization, which is made for people and may change; what
+//! is stored must read back for ever.
 
 use model::{EventTime, Receipt, WriteCounts};
 use serde::{Deserialize, Serialize};

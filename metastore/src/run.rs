@@ -143,8 +143,8 @@ impl RunRow {
 }
 
 impl Ledger {
-    /// Records a run as running, and removes runs beyond the newest [`RUNS_KEPT_MAX`] of its project
-    /// with all that belongs to them. A run that is recorded already stays as it is.
+    /// Records a run as running, and removes runs beyond the newest [`RUNS_KEPT_MAX`] of its
+    /// project with all that belongs to them. A run that is recorded already stays as it is.
     ///
     /// # Errors
     /// [`Error::Admit`].
@@ -198,8 +198,8 @@ impl Ledger {
     /// Ends the runs whose process has stopped, with their open jobs and windows, and returns them.
     ///
     /// A run is dead when it ran on `host` and `is_alive` denies its process, or when its last sign
-    /// of life is more than `silent_for_nanos` before `now`. What a dead run wrote stays; it does not
-    /// count, and a window of it can no longer be committed.
+    /// of life is more than `silent_for_nanos` before `now`. What a dead run wrote stays; it does
+    /// not count, and a window of it can no longer be committed.
     ///
     /// # Errors
     /// [`Error::InterruptRuns`].

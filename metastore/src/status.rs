@@ -13,8 +13,8 @@ use crate::watermark;
 use crate::window::WindowRow;
 use crate::{Error, Ledger};
 
-/// The columns of a [`JobRow`], with more after them. All selects here name their columns, so that a
-/// later migration may add one while this program runs; macros because sqlx takes only texts that
+/// The columns of a [`JobRow`], with more after them. All selects here name their columns, so that
+/// a later migration may add one while this program runs; macros because sqlx takes only texts that
 /// are known when the program is built.
 macro_rules! select_jobs {
     ($rest:literal) => {
@@ -127,7 +127,8 @@ impl Ledger {
         read.await.map_err(|source| Error::Read { what: "runs", source })
     }
 
-    /// One run with its jobs, their windows and receipts; `None` if it is not recorded, or no longer.
+    /// One run with its jobs, their windows and receipts; `None` if it is not recorded, or no
+    /// longer.
     ///
     /// # Errors
     /// [`Error::Read`].

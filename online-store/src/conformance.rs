@@ -7,9 +7,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use model::{
-    ByteColumn, EncodedBatch, EventTime, FeatureColumn, OnlineView, ViewRef, WriteCounts,
-};
+use model::{ByteColumn, EncodedBatch, EventTime, FeatureColumn, OnlineView, ViewRef, WriteCounts};
 
 use crate::store::{OnlineStore, PreparedView, StoredRow};
 
@@ -60,8 +58,22 @@ macro_rules! conformance_suite {
 /// `CREATE TABLE` statements for every view of the rules, with the columns that Feast gives them.
 pub fn tables() -> String {
     let names = [
-        "newer", "equal", "nanos", "epoch", "before", "twice", "tombstone", "unknown", "late",
-        "null", "one", "two", "lost", "wide", "race", "reference",
+        "newer",
+        "equal",
+        "nanos",
+        "epoch",
+        "before",
+        "twice",
+        "tombstone",
+        "unknown",
+        "late",
+        "null",
+        "one",
+        "two",
+        "lost",
+        "wide",
+        "race",
+        "reference",
     ];
     let table = |name: &str| {
         let name = format!("\"{PROJECT}_{name}\"");
@@ -394,7 +406,8 @@ struct Random(u64);
 impl Random {
     fn below(&mut self, end: u64) -> u64 {
         // Knuth's constants for 64 bits; the upper bits are the random ones.
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end
     }
 }

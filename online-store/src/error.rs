@@ -28,7 +28,9 @@ pub enum Trouble {
     #[error("it is a node of a cluster that is down; Redis Cluster is not supported yet")]
     ClusterDown,
     /// `MOVED` or `ASK`.
-    #[error("it is a node of a cluster that does not hold the key; Redis Cluster is not supported yet")]
+    #[error(
+        "it is a node of a cluster that does not hold the key; Redis Cluster is not supported yet"
+    )]
     Moved,
     /// `TRYAGAIN`.
     #[error("it is moving keys to another node; run again later")]
@@ -45,7 +47,9 @@ pub enum Trouble {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The connection could not be made.
-    #[error("cannot connect to Redis at `{address}`; check `connection_string` and that the server runs")]
+    #[error(
+        "cannot connect to Redis at `{address}`; check `connection_string` and that the server runs"
+    )]
     Connect {
         /// Host and port.
         address: String,
@@ -53,7 +57,10 @@ pub enum Error {
         source: fred::error::Error,
     },
     /// The server does not accept our credentials, or does not let us run a command.
-    #[error("Redis at `{address}` refuses access; check `username` and `password` in `connection_string` and the user's rights")]
+    #[error(
+        "Redis at `{address}` refuses access; check `username` and `password` in \
+         `connection_string` and the user's rights"
+    )]
     Access {
         /// Host and port.
         address: String,
@@ -71,7 +78,9 @@ pub enum Error {
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// The connection was lost, or an answer took too long.
-    #[error("lost the connection to Redis at `{address}`; check that the server runs, then run again")]
+    #[error(
+        "lost the connection to Redis at `{address}`; check that the server runs, then run again"
+    )]
     Lost {
         /// Host and port.
         address: String,
@@ -89,7 +98,9 @@ pub enum Error {
         source: fred::error::Error,
     },
     /// The server lost our script; it is loaded again.
-    #[error("Redis at `{address}` does not keep scripts; it forgot `newer_wins.lua` again and again")]
+    #[error(
+        "Redis at `{address}` does not keep scripts; it forgot `newer_wins.lua` again and again"
+    )]
     ScriptMissing {
         /// Host and port.
         address: String,
@@ -113,7 +124,10 @@ pub enum Error {
         what: String,
     },
     /// A key of ours holds something that is not a hash.
-    #[error("key `{key}` (hex) in Redis at `{address}` is not a hash; another program uses it: delete it or use another `db`")]
+    #[error(
+        "key `{key}` (hex) in Redis at `{address}` is not a hash; another program uses it: \
+         delete it or use another `db`"
+    )]
     WrongType {
         /// Host and port.
         address: String,
@@ -121,7 +135,10 @@ pub enum Error {
         key: String,
     },
     /// A stored event time is not what Feast writes.
-    #[error("the event time stored for key `{key}` (hex) of view `{view}` cannot be read; delete the key and materialize again")]
+    #[error(
+        "the event time stored for key `{key}` (hex) of view `{view}` cannot be \
+         read; delete the key and materialize again"
+    )]
     StoredTime {
         /// The view.
         view: String,
@@ -137,7 +154,10 @@ pub enum Error {
         source: Box<Error>,
     },
     /// Two features of a view would overwrite each other.
-    #[error("features `{first}` and `{second}` of view `{view}` share one hash field in Redis (their 32-bit hashes are equal), so one would be served as the other; rename one of them")]
+    #[error(
+        "features `{first}` and `{second}` of view `{view}` share one hash field in Redis (their \
+         32-bit hashes are equal), so one would be served as the other; rename one of them"
+    )]
     FieldCollision {
         /// The view.
         view: String,
@@ -147,13 +167,15 @@ pub enum Error {
         second: String,
     },
     /// The database of the SQLite store is not there.
-    #[error("online store `{}` does not exist; run `feast apply`, which creates it", path.display())]
+    #[error("online store `{}` does not exist; run `feast apply`, which creates it",
+        path.display())]
     DatabaseMissing {
         /// The file.
         path: PathBuf,
     },
     /// A view has no table.
-    #[error("online store `{}` has no table `{table}`; run `feast apply`, which creates it", path.display())]
+    #[error("online store `{}` has no table `{table}`; run `feast apply`, which creates it",
+        path.display())]
     TableMissing {
         /// The file.
         path: PathBuf,
@@ -161,7 +183,8 @@ pub enum Error {
         table: String,
     },
     /// A table lacks a column that Feast gives it.
-    #[error("table `{table}` of online store `{}` has no column `{column}`; it is from another version of Feast: drop it and run `feast apply`", path.display())]
+    #[error("table `{table}` of online store `{}` has no column `{column}`; it is from another \
+        version of Feast: drop it and run `feast apply`", path.display())]
     ColumnMissing {
         /// The file.
         path: PathBuf,

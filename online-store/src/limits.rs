@@ -33,7 +33,8 @@ pub struct WriteLimits {
     /// How long one command may take before its connection counts as lost; for SQLite, how long
     /// to wait for another writer.
     ///
-    /// Longer than Redis stalls in a fork or behind somebody's slow script (`BUSY` comes after 5 s).
+    /// Longer than Redis stalls in a fork or behind somebody's slow script (`BUSY` comes after
+    /// 5 s).
     pub command_timeout: Duration,
     /// How long connecting may take, TLS included.
     pub connect_timeout: Duration,

@@ -56,10 +56,7 @@ impl MemoryStore {
             let row = rows.get(&(view.view.clone(), key.clone()))?;
             let (seconds, nanos) = row.event_time.seconds_and_nanos();
             let values = view.features.iter().map(|feature| row.values.get(&feature.name).cloned());
-            Some(StoredRow {
-                event_time: Some((seconds, nanos as i32)),
-                values: values.collect(),
-            })
+            Some(StoredRow { event_time: Some((seconds, nanos as i32)), values: values.collect() })
         };
         keys.iter().map(stored).collect()
     }

@@ -198,9 +198,10 @@ impl RedisStore {
             compares: !self.skip_dedup,
         };
         let arguments = call.arguments(&shape, batch, self.connection.script());
-        let answer = self.connection.command(link, "EVALSHA", arguments).await.map_err(|failure| {
-            failure.with_key(&view.view.view, |row| batch.keys.get(call.rows.start + row))
-        })?;
+        let answer =
+            self.connection.command(link, "EVALSHA", arguments).await.map_err(|failure| {
+                failure.with_key(&view.view.view, |row| batch.keys.get(call.rows.start + row))
+            })?;
         reply::tally(self.connection.address(), answer)
     }
 

@@ -83,10 +83,9 @@ impl SqliteStore {
         self.run(move |path, connection| {
             write::write(connection, &view.table, &view.view, &batch).map_err(|error| match error {
                 write::Problem::Statement(source) => failed_to("write rows", path)(source),
-                write::Problem::StoredTime { key } => Error::StoredTime {
-                    view: view.view.view.to_string(),
-                    key: hex(&key),
-                },
+                write::Problem::StoredTime { key } => {
+                    Error::StoredTime { view: view.view.view.to_string(), key: hex(&key) }
+                }
             })
         })
         .await
@@ -111,8 +110,7 @@ impl SqliteStore {
         let database = self.database.clone();
         blocking(move || {
             // A panic in another writer rolled its transaction back; the connection is whole.
-            let mut connection =
-                database.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut connection = database.connection.lock().unwrap_or_else(PoisonError::into_inner);
             action(&database.path, &mut connection)
         })
         .await

@@ -18,7 +18,7 @@ use crate::sample::{PROJECT, Row, Shop, at, fill, iso, landed, many, view};
 
 const ROWS: [Row; 2] = [(1, 1_704_085_200_000_000, 10), (2, 1_704_085_200_000_000, 20)];
 /// Enough that a run is still writing when the first rows are seen.
-const MANY: i64 = 60_000;
+const MANY: i64 = 200_000;
 /// How long an event may be waited for on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(2);
@@ -117,7 +117,7 @@ fn with_store(repo: &Repo, connection: &str) -> Result<()> {
 
 #[test]
 fn user_password_and_database_are_used() -> Result<()> {
-    let redis = Redis::start_with(&["--user", "writer on >hunter2 ~* +@all"])?;
+    let redis = Redis::start_with(&["--user", "writer", "on", ">hunter2", "~*", "+@all"])?;
     let repo = Repo::with_project(&Project::new(PROJECT, [view("v")]), json!({}))?;
     fill(&repo, "v", &ROWS)?;
     let address = format!("127.0.0.1:{}", redis.port());

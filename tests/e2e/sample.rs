@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use feast::ValueType;
 use harness::Redis;
 use model::EventTime;
@@ -93,14 +93,6 @@ impl Shop {
     /// Everything that is in Redis.
     pub(crate) fn stored(&self) -> Result<Hashes> {
         online::hashes(&self.redis, 0)
-    }
-
-    /// What Redis holds of one entity and view.
-    pub(crate) fn value(&self, id: i64, feature: &str) -> Result<Option<Vec<u8>>> {
-        let (view, feature) = feature.split_once(':').context("write `view:feature`")?;
-        let field = feast::redis_layout::feature_field(view, feature);
-        let stored = self.stored()?;
-        Ok(stored.get(&redis_key(PROJECT, id)).and_then(|hash| hash.get(&field[..])).cloned())
     }
 
     /// Materializes from and to so many hours after the new year of 2024.

@@ -57,6 +57,26 @@ impl Ledger<'_> {
         Ok(self.rows(&sql)?[0][0].parse()?)
     }
 
+    /// Tells whether there is a ledger yet.
+    ///
+    /// # Errors
+    /// When the place cannot be read.
+    pub fn exists(&self) -> Result<bool> {
+        match self {
+            Self::Sqlite(path) => {
+                if !path.is_file() {
+                    return Ok(false);
+                }
+                let sql = "SELECT count(*) FROM sqlite_master WHERE name = 'mirrors'";
+                Ok(Connection::open(path)?.query_row(sql, [], |row| row.get::<_, i64>(0))? == 1)
+            }
+            Self::Postgres(server, database) => {
+                let sql = "SELECT to_regclass('tidegate.mirrors') IS NOT NULL";
+                Ok(server.psql(database, sql)? == "t")
+            }
+        }
+    }
+
     /// Rows of texts; a table's name stands in braces.
     fn rows(&self, sql: &str) -> Result<Vec<Vec<String>>> {
         match self {

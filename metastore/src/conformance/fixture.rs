@@ -13,9 +13,10 @@ use crate::{
 const PATIENT: i64 = i64::MAX;
 
 /// The names of the tables whose rows are counted, with the texts that count them.
-const COUNTS: [(&str, &str); 3] = [
+const COUNTS: [(&str, &str); 4] = [
     ("runs", "SELECT COUNT(*) FROM runs"),
     ("jobs", "SELECT COUNT(*) FROM jobs"),
+    ("intervals", "SELECT COUNT(*) FROM intervals"),
     ("windows", "SELECT COUNT(*) FROM windows"),
 ];
 

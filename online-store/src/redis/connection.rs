@@ -137,16 +137,16 @@ impl Connection {
     pub(super) async fn check_writable(&self, link: &Link) -> Result<(), Failure> {
         let info: Result<String, _> = link.client.info(Some(InfoKind::Replication)).await;
         match info.map_err(|error| Failure::of_command(&self.address, error)) {
-            Ok(info) if info.lines().any(|line| line == "role:slave") => Err(Failure::lasting(
-                Error::Unavailable {
+            Ok(info) if info.lines().any(|line| line == "role:slave") => {
+                Err(Failure::lasting(Error::Unavailable {
                     address: self.address.clone(),
                     trouble: Trouble::ReadOnly,
                     source: fred::error::Error::new(
                         fred::error::ErrorKind::Unknown,
                         "INFO replication says `role:slave`",
                     ),
-                },
-            )),
+                }))
+            }
             // A user without the right to ask may still write; a replica would say READONLY.
             Err(Failure { error: Error::Access { .. }, .. }) | Ok(_) => Ok(()),
             Err(failure) => Err(failure),

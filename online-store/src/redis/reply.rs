@@ -188,9 +188,8 @@ impl Tally {
 
 /// Reads the script's answer.
 pub(super) fn tally(address: &str, answer: Value) -> Result<Tally, Failure> {
-    let unreadable = |what: String| {
-        Failure::lasting(Error::Answer { address: address.to_owned(), what })
-    };
+    let unreadable =
+        |what: String| Failure::lasting(Error::Answer { address: address.to_owned(), what });
     let counts: Vec<u64> =
         answer.convert().map_err(|error| unreadable(error.details().to_owned()))?;
     let [written, older, equal, tombstoned, equal_tombstones] = counts[..] else {
@@ -222,7 +221,9 @@ pub(super) fn values(
     items.into_iter().map(item).collect()
 }
 
-/// The error's code. Redis before 7 wraps a script's error: `ERR Error running script (…): -OOM …`.
+/// The error's code.
+///
+/// Redis before 7 wraps a script's error: `ERR Error running script (…): @user_script:1: -OOM`.
 fn first_word(details: &str) -> &str {
     let wrapped = details.strip_prefix("ERR Error running script");
     let text = wrapped.and_then(|text| text.split_once(": -")).map_or(details, |(_, text)| text);

@@ -112,7 +112,8 @@ async fn only_rows_that_are_written_renew_the_ttl() {
     let config = RedisConfig { key_ttl_seconds: Some(1000), ..config(&server) };
     let store = connect(config, WriteLimits::default()).await.expect("it lets us in");
     let view = prepared(&store, "ttl", 1).await;
-    write(&store, &view, &[row(1, 5, 1, 1), tombstone(2, 5), row(3, 5, 1, 1)]).await
+    write(&store, &view, &[row(1, 5, 1, 1), tombstone(2, 5), row(3, 5, 1, 1)])
+        .await
         .expect("the rows are taken");
     for entity in [1, 2, 3] {
         assert_eq!(of_key(&server, "TTL", entity), Reply::Integer(1000));
@@ -354,7 +355,6 @@ async fn a_write_outlives_servers_that_are_killed() {
     };
     let counts = std::thread::scope(|scope| {
         let killer = scope.spawn(kills);
-        // The killer gives up by itself when the rows do not come.
         let counts = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(write(&store, &one, &rows))
         });
@@ -442,8 +442,7 @@ mod tls {
     }
 
     async fn works(server: &Redis, port: u16, host: &str, tls: RedisTls) -> Result<(), Error> {
-        let config =
-            RedisConfig { host: host.to_owned(), port, tls: Some(tls), ..config(server) };
+        let config = RedisConfig { host: host.to_owned(), port, tls: Some(tls), ..config(server) };
         let store = connect(config, impatient()).await?;
         let view = prepared(&store, "tls", 1).await;
         write(&store, &view, &[row(1, 5, 1, 1)]).await.map(drop)

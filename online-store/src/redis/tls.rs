@@ -7,15 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use feast::config::RedisTls;
-use fred::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use fred::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
 use fred::rustls::client::verify_server_cert_signed_by_trust_anchor;
 use fred::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use fred::rustls::pki_types::pem::PemObject;
 use fred::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use fred::rustls::server::ParsedCertificate;
-use fred::rustls::{
-    self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use fred::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use fred::rustls_native_certs::load_native_certs;
 use fred::types::config::TlsConnector;
 

@@ -17,8 +17,10 @@ pub(super) fn read(
     view: &OnlineView,
     keys: &[Vec<u8>],
 ) -> rusqlite::Result<Vec<Option<StoredRow>>> {
-    let select =
-        format!("SELECT feature_name, value, event_ts FROM {} WHERE entity_key = ?1", table.quoted());
+    let select = format!(
+        "SELECT feature_name, value, event_ts FROM {} WHERE entity_key = ?1",
+        table.quoted()
+    );
     let mut select = connection.prepare_cached(&select)?;
     let mut exact = exact_times(connection)?;
     let row_of = |key: &Vec<u8>| {
@@ -62,8 +64,7 @@ fn exact_time(
     table: &Table,
     key: &[u8],
 ) -> rusqlite::Result<Option<(EventTime, bool)>> {
-    let time = statement.query_row((&table.name, key), |row| {
-        Ok((EventTime::from_nanos(row.get(0)?), row.get(1)?))
-    });
+    let time = statement
+        .query_row((&table.name, key), |row| Ok((EventTime::from_nanos(row.get(0)?), row.get(1)?)));
     time.optional()
 }

@@ -8,15 +8,8 @@ use rusqlite::Connection;
 use crate::error::Error;
 
 /// Columns that every table of Feast 0.67 has.
-const COLUMNS: [&str; 7] = [
-    "entity_key",
-    "feature_name",
-    "value",
-    "value_text",
-    "vector_value",
-    "event_ts",
-    "created_ts",
-];
+const COLUMNS: [&str; 7] =
+    ["entity_key", "feature_name", "value", "value_text", "vector_value", "event_ts", "created_ts"];
 
 /// A view's table.
 #[derive(Debug)]

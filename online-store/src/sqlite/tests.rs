@@ -12,6 +12,9 @@ use crate::{Error, OnlineStore, WriteLimits};
 
 const SECOND: i64 = 1_000_000_000;
 
+/// Feature, value, text, event time and created time.
+type FeastRow = (String, Vec<u8>, Option<String>, i64, Option<i64>);
+
 struct Repo {
     directory: TempDir,
 }
@@ -37,8 +40,8 @@ impl Repo {
         OnlineStore::connect(&config, WriteLimits::default()).await.expect("the store opens")
     }
 
-    /// Feature, value, text, event time and created time of all rows of a view.
-    fn rows(&self, name: &str) -> Vec<(String, Vec<u8>, Option<String>, i64, Option<i64>)> {
+    /// All rows of a view, in the order of keys and features.
+    fn rows(&self, name: &str) -> Vec<FeastRow> {
         let sql = format!(
             "SELECT feature_name, value, value_text, event_ts, created_ts FROM {PROJECT}_{name}
              ORDER BY entity_key, feature_name"
@@ -139,8 +142,7 @@ async fn reading_what_only_feast_wrote_needs_no_table_of_ours() {
     let rows = store.read(&view("one", 1), &[entity_key(1, &[])]).await.expect("it can be read");
     assert_eq!(rows[0].as_ref().expect("the row").event_time, Some((12, 0)));
     let ours = "SELECT count(*) FROM sqlite_master WHERE name LIKE 'tidegate%'";
-    let ours: i64 =
-        repo.connection().query_row(ours, [], |row| row.get(0)).expect("one number");
+    let ours: i64 = repo.connection().query_row(ours, [], |row| row.get(0)).expect("one number");
     assert_eq!(ours, 0);
 }
 

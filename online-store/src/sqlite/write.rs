@@ -153,8 +153,7 @@ struct Stored<'a> {
 impl<'a> Stored<'a> {
     fn new(connection: &'a Connection, table: &'a Table) -> rusqlite::Result<Self> {
         // Rows of features that the view no longer has keep an older time.
-        let seconds =
-            format!("SELECT max(event_ts) FROM {} WHERE entity_key = ?1", table.quoted());
+        let seconds = format!("SELECT max(event_ts) FROM {} WHERE entity_key = ?1", table.quoted());
         let exact = "SELECT event_ns, tombstone FROM tidegate_event_times
                      WHERE table_name = ?1 AND entity_key = ?2";
         Ok(Self {
@@ -186,9 +185,7 @@ pub(super) fn reconcile(
 ) -> Option<EventTime> {
     match (seconds, exact) {
         (Some(seconds), Some((exact, false))) if whole_seconds(exact) == seconds => Some(exact),
-        (Some(seconds), _) => {
-            Some(EventTime::from_nanos(seconds.saturating_mul(NANOS_PER_SECOND)))
-        }
+        (Some(seconds), _) => Some(EventTime::from_nanos(seconds.saturating_mul(NANOS_PER_SECOND))),
         (None, Some((exact, true))) => Some(exact),
         // The features of that time are gone: somebody cleared the table.
         (None, _) => None,
@@ -211,7 +208,8 @@ fn value_num(value_type: i32, text: Option<&str>) -> Option<f64> {
 
 /// Parameters: key, event time, created time, feature, value, text and, where it is, the number.
 fn upsert(table: &Table) -> String {
-    let mut columns = "entity_key, event_ts, created_ts, feature_name, value, value_text".to_owned();
+    let mut columns =
+        "entity_key, event_ts, created_ts, feature_name, value, value_text".to_owned();
     let mut parameters = "?1, ?2, ?3, ?4, ?5, ?6".to_owned();
     let mut sets = String::new();
     let mut updated = vec!["event_ts", "created_ts", "value", "value_text", "vector_value"];
