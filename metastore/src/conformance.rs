@@ -31,8 +31,10 @@ macro_rules! conformance_tests {
             an_interrupted_window_cannot_commit
             a_failed_window_cannot_commit
             a_finished_job_cannot_commit
+            a_window_of_an_ended_job_cannot_commit
             an_interrupted_run_takes_no_more_work
             a_run_that_gives_signs_of_life_is_left_alone
+            a_sign_of_life_during_judgement_saves_a_run
             intervals_merge
             a_gap_holds_the_watermark
             concurrent_commits_lose_nothing

@@ -63,6 +63,15 @@ pub enum Error {
         /// The start.
         start: model::EventTime,
     },
+    /// Another process has marked the run as interrupted.
+    #[error(
+        "run {run} was silent for so long that another process took it for dead; nothing of it can \
+         be committed any more, run it again"
+    )]
+    TakenForDead {
+        /// The run.
+        run: model::RunId,
+    },
     /// A ledger is needed and there is none.
     #[error("there is no ledger yet; run `tidegate migrate`")]
     NoLedger,
@@ -96,6 +105,7 @@ impl Error {
             | Self::StartInFuture { .. } => true,
             Self::NoViews { .. }
             | Self::Tag { .. }
+            | Self::TakenForDead { .. }
             | Self::NoLedger
             | Self::Registry(_)
             | Self::Ledger(_)

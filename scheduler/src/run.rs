@@ -53,7 +53,7 @@ impl Scheduler {
         let context = JobContext { scheduler: self, trigger, sinks, board, run_id };
         let jobs = tokio::select! {
             jobs = run_jobs(&context, &selected) => jobs,
-            () = self.beat(run_id) => unreachable!("a heart beats until the run ends"),
+            () = self.beat_until_dead(run_id) => return Err(Error::TakenForDead { run: run_id }),
             () = stop.cancelled() => {
                 // Our own run is the one whose process is said to be dead.
                 self.recover(&others).await?;
@@ -99,12 +99,18 @@ impl Scheduler {
         }
     }
 
-    async fn beat(&self, run_id: RunId) {
+    /// Says that the run is alive, until somebody has decided that it is not.
+    async fn beat_until_dead(&self, run_id: RunId) {
         loop {
             tokio::time::sleep(HEARTBEAT).await;
             let Ok(ledger) = self.ledger() else { continue };
-            if let Err(error) = ledger.heartbeat(run_id, crate::now()).await {
-                tracing::warn!(run = %run_id, error = chain(&error), "heartbeat was not recorded");
+            match ledger.heartbeat(run_id, crate::now()).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::warn!(run = %run_id, error, "heartbeat was not recorded");
+                }
             }
         }
     }

@@ -11,8 +11,11 @@ use tests::ledger::Ledger;
 use tests::parquet::{doubles, ints, times, write_small};
 use tests::repo::{configuration, redis_store};
 
-use crate::sample::{PROJECT, Row, Shop, ago, at, fill, iso, landed, only_job, view};
+use crate::redis::{until_writing, wait};
+use crate::sample::{PROJECT, Row, Shop, ago, at, fill, iso, landed, many, only_job, view};
 
+/// Enough that a run is still writing when its first rows are seen.
+const MANY: i64 = 200_000;
 const ROWS: [Row; 2] = [(1, at_five(), 10), (2, at_five(), 20)];
 
 /// Five o'clock on the first of January 2024.
@@ -214,6 +217,28 @@ fn two_features_in_one_hash_field_are_refused() -> Result<()> {
     ended.says("`f18433`")?;
     ended.says("`f68910`")?;
     assert!(shop.stored()?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_run_that_is_told_to_stop_commits_nothing_and_says_so() -> Result<()> {
+    let shop = Shop::new([view("v")])?;
+    let rows = many(MANY, at(5));
+    fill(&shop.repo, "v", &rows)?;
+    let arguments = ["materialize".to_owned(), iso(at(0)), iso(at(9))];
+    let mut run = shop.repo.spawn(&arguments)?;
+    until_writing(&shop.redis, &mut run)?;
+    let told = std::process::Command::new("kill").arg(run.id().to_string()).status()?;
+    assert!(told.success());
+    let ended = wait(run)?.with_code(1)?;
+    ended.says("interrupted")?;
+    assert!(shop.intervals("v")?.is_empty());
+    let ledger = Ledger::Sqlite(shop.repo.ledger());
+    assert_eq!(ledger.count("runs", "state = 'interrupted'")?, 1);
+    assert_eq!(ledger.count("windows", "state = 'open'")?, 0);
+
+    shop.repo.succeed(&arguments)?;
+    assert!(shop.stored()? == landed("v", &rows), "every row, and nothing else");
     Ok(())
 }
 

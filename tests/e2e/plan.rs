@@ -97,10 +97,7 @@ fn a_date_partition_leaves_out_whole_directories() -> Result<()> {
         )?;
     }
     // Its event times lie inside, but its directory says that they do not: the tag is a promise.
-    write_rows(
-        &shop.repo.path("data/v/day=2024-01-09/part.parquet"),
-        &[(1_000, at(35), 1_000)],
-    )?;
+    write_rows(&shop.repo.path("data/v/day=2024-01-09/part.parquet"), &[(1_000, at(35), 1_000)])?;
     let planned = plan(&shop, 30, 40)?;
     assert_eq!(planned["files_read"], 1, "{planned}");
     shop.interval(30, 40)?;

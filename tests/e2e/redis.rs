@@ -87,6 +87,27 @@ fn a_redis_that_comes_back_does_not_fail_the_run() -> Result<()> {
 }
 
 #[test]
+fn a_redis_that_comes_back_empty_is_not_taken_for_done() -> Result<()> {
+    let shop = Shop::new([view("v")])?;
+    let rows = many(MANY, at(5));
+    fill(&shop.repo, "v", &rows)?;
+    let mut run = shop.repo.spawn(&arguments())?;
+    until_writing(&shop.redis, &mut run)?;
+    // Without persistence, what was acknowledged so far is gone.
+    shop.redis.restart()?;
+    let ended = wait(run)?;
+    if ended.code == Some(0) {
+        assert!(shop.stored()? == landed("v", &rows), "rows are missing");
+        return Ok(());
+    }
+    ended.with_code(1)?;
+    assert!(shop.intervals("v")?.is_empty());
+    shop.repo.succeed(&arguments())?;
+    assert!(shop.stored()? == landed("v", &rows), "every row, and nothing else");
+    Ok(())
+}
+
+#[test]
 fn a_redis_that_stays_away_fails_the_view_without_a_commit() -> Result<()> {
     let shop = Shop::new([view("v")])?;
     fill(&shop.repo, "v", &many(MANY, at(5)))?;

@@ -110,6 +110,22 @@ fn two_runs_at_once_land_the_same() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_view_is_served_after_a_run_over_an_interval_that_is_listed_already() -> Result<()> {
+    let redis = Redis::start()?;
+    let mut known = view("v");
+    // GENERATED, in which Feast's readers refuse a view.
+    known.state = 2;
+    known.intervals = vec![(at(0), at(9))];
+    let repo = Repo::with_project(&Project::new(PROJECT, [known]), redis_store(redis.port()))?;
+    fill(&repo, "v", &ROWS)?;
+    repo.succeed(&arguments())?;
+    let state = repo.registry().state()?;
+    assert_eq!(state.views["v"].intervals, [(at(0), at(9))], "it is not listed twice");
+    assert_eq!(state.views["v"].state, 4);
+    Ok(())
+}
+
 /// The view as a later `feast apply` defines it.
 fn redefined() -> View {
     let mut view = view("v").tag("owner", "somebody else");

@@ -54,9 +54,8 @@ fn status_tells_how_far_each_view_has_got() -> Result<()> {
     let status = shop.repo.json(&["status"])?;
     let views = status["views"].as_array().expect("a list of views");
     assert_eq!(views.len(), 3);
-    let view = |name: &str| {
-        views.iter().find(|view| view["view"] == name).expect("every view is listed")
-    };
+    let view =
+        |name: &str| views.iter().find(|view| view["view"] == name).expect("every view is listed");
     assert_eq!(view("v")["watermark"], iso(at(9)));
     assert!(view("v")["freshness_seconds"].as_i64().is_some_and(|seconds| seconds > 0));
     assert_eq!(view("v")["last_job"]["receipt"]["written"], 2, "{}", view("v"));

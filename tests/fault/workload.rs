@@ -144,8 +144,7 @@ impl Workload {
             Place::Postgres(server) => {
                 let redis = redis.as_ref().expect("PostgreSQL goes with Redis here");
                 let mut settings = configuration(PROJECT, redis_store(redis.port()));
-                settings["registry"] =
-                    json!({ "registry_type": "sql", "path": server.url(name) });
+                settings["registry"] = json!({ "registry_type": "sql", "path": server.url(name) });
                 repo.configure(&settings)?;
                 let registry = make_postgres(server, name, &project)?;
                 (registry, Ledger::Postgres(server, name.to_owned()))
@@ -189,7 +188,8 @@ impl World<'_> {
             Stored::Redis(hashes) => {
                 for (key, wanted) in self.workload.hashes(view) {
                     let held = hashes.get(&key);
-                    let has = |(field, value)| held.is_some_and(|held| held.get(field) == Some(value));
+                    let has =
+                        |(field, value)| held.is_some_and(|held| held.get(field) == Some(value));
                     ensure!(wanted.iter().all(has), "v{view} is done, but {key:?} holds {held:?}");
                 }
             }

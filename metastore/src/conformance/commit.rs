@@ -140,6 +140,21 @@ pub async fn a_finished_job_cannot_commit(url: &LedgerUrl) {
     assert_eq!(fixture.job(landed.job_id).await.job.state, JobState::Succeeded);
 }
 
+/// A window that is open although its job has ended cannot be committed: it was opened in the moment
+/// in which its run was taken for dead.
+pub async fn a_window_of_an_ended_job_cannot_commit(url: &LedgerUrl) {
+    let fixture = Fixture::new(url).await;
+    let window = fixture.window(interval(0, 10)).await;
+    sqlx::query("UPDATE jobs SET state = 'interrupted'")
+        .execute(fixture.ledger.pool())
+        .await
+        .unwrap();
+    let refused = fixture.ledger.commit(&fixture.commit(&window)).await.unwrap_err();
+    assert!(matches!(refused, Error::WindowClosed { .. }), "{refused:?}");
+    assert!(fixture.state().await.coverage.intervals().is_empty());
+    assert_eq!(fixture.job(window.job_id).await.windows[0].state, WindowState::Open);
+}
+
 /// A job's receipt is the sum of its windows'.
 pub async fn windows_of_one_job_add_up(url: &LedgerUrl) {
     let fixture = Fixture::new(url).await;

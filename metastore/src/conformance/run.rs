@@ -4,7 +4,7 @@ use model::{EventTime, JobState, Receipt, RunState};
 use serde_json::json;
 
 use super::fixture::{Fixture, at, interval, new_run, receipt, window_id};
-use crate::{Error, LedgerUrl, NewRun, RUNS_KEPT_MAX};
+use crate::{Error, Ledger, LedgerUrl, NewRun, RUNS_KEPT_MAX};
 
 /// A run that was taken for dead is told so and can start nothing.
 pub async fn an_interrupted_run_takes_no_more_work(url: &LedgerUrl) {
@@ -42,6 +42,30 @@ pub async fn a_run_that_gives_signs_of_life_is_left_alone(url: &LedgerUrl) {
     let run = fixture.run().await.run;
     assert_eq!((run.state, run.heartbeat_at), (RunState::Interrupted, at(100)));
     assert_eq!(run.finished_at, Some(at(111)));
+}
+
+/// A run that gives a sign of life while it is being judged goes on.
+pub async fn a_sign_of_life_during_judgement_saves_a_run(url: &LedgerUrl) {
+    let fixture = Fixture::new(url).await;
+    let window = fixture.window(interval(0, 10)).await;
+    let beat = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let ledger = Ledger::open(url).await.unwrap();
+            assert!(ledger.heartbeat(fixture.run_id, at(5)).await.unwrap());
+            ledger.close().await;
+        });
+    };
+    let is_alive = |_| {
+        // On a thread of its own: the judge's runtime is in the middle of this very call.
+        std::thread::scope(|scope| scope.spawn(beat).join().unwrap());
+        false
+    };
+    let judged = fixture.ledger.interrupt_dead_runs("p", "here", &is_alive, at(9), i64::MAX).await;
+    assert_eq!(judged.unwrap(), []);
+    let run = fixture.run().await;
+    assert_eq!((run.run.state, run.run.heartbeat_at), (RunState::Running, at(5)));
+    fixture.ledger.commit(&fixture.commit(&window)).await.unwrap();
 }
 
 /// Any call may be repeated after a lost answer.

@@ -132,7 +132,7 @@ def main(directory, seed):
     for name, keys, features in [
         ("department", departments, department),
         ("assignment", pairs, assignment),
-        ("company", [{}], company),
+        ("company", [{}] * 5, company),
     ]:
         rows = sorted(rows_of(random_, keys, features), key=lambda row: row["event_time"])
         if name == "company":

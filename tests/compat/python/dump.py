@@ -74,11 +74,12 @@ def redis_store(port, database):
 
 def sqlite_store(path):
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    tables = [name for (name,) in connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    # Tidegate keeps the event times' nanoseconds in a table of its own beside Feast's.
+    tables = [name for (name,) in names if not name.startswith("tidegate_")]
     rows = {}
     for table in tables:
-        cursor = connection.execute(f'SELECT * FROM "{table}" ORDER BY entity_key, feature_name')
+        cursor = connection.execute(f'SELECT * FROM "{table}" ORDER BY 1, 2')
         names = [column[0] for column in cursor.description]
         rows[table] = {
             f"{index}": {n: v.hex() if isinstance(v, bytes) else v for n, v in zip(names, row)}
