@@ -3,15 +3,15 @@
 //! The commands are encoded beforehand, so that the loop measures Redis and the socket alone.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use harness::{Redis, Tool};
 
-use crate::dataset::{Dataset, FEATURES};
+use crate::dataset::{Dataset, Day, FEATURES};
 use crate::measure::Cost;
 
 /// Commands in one write.
@@ -34,7 +34,7 @@ impl Commands {
     pub fn encode(dataset: &Dataset) -> Self {
         let mut bytes = Vec::new();
         let mut ends = Vec::new();
-        dataset.for_each_hash(|index, key, fields| {
+        dataset.for_each_hash(Day::First, |index, key, fields| {
             command(&mut bytes, key, fields);
             if (index + 1).is_multiple_of(PIPELINE) {
                 ends.push(bytes.len());
@@ -65,7 +65,6 @@ impl Commands {
                 stream.write_all(&self.bytes[start..end])?;
                 start = end;
             }
-            stream.shutdown(Shutdown::Write)?;
             reader.join().expect("reading replies does not panic")
         })?;
         Ok(Cost { rows: self.count, wall: started.elapsed(), ..Cost::default() })
@@ -105,24 +104,25 @@ fn part(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.extend_from_slice(b"\r\n");
 }
 
-/// The same with Redis's own benchmark: as many commands and fields, and values about as long, but
-/// random keys, of which a third comes again. `None` when it is not installed.
+/// The same with Redis's own benchmark: as many commands and fields, as long, with random keys.
+/// `None` when it is not installed.
 ///
 /// # Errors
 /// When it fails.
 pub fn redis_benchmark(redis: &Redis, dataset: &Dataset) -> Result<Option<Cost>> {
     let Some(program) = Tool::find("redis-benchmark") else { return Ok(None) };
-    let rows = dataset.rows().to_string();
+    let rows = dataset.rows();
+    // Of a thousand times as many possible keys, hardly one comes twice.
+    let (count, keys) = (rows.to_string(), (rows * 1_000).to_string());
     let mut command = Command::new(program);
-    command.args(["-p", &redis.port().to_string(), "-n", &rows, "-r", &rows, "-q"]);
+    command.args(["-p", &redis.port().to_string(), "-n", &count, "-r", &keys, "-q"]);
     // One connection, as ours; with more, the one core of Redis gets no faster.
     command.args(["-c", "1", "-P", &PIPELINE.to_string(), "HSET"]);
     command.args(sample(dataset));
     let started = Instant::now();
     let output = command.output().context("failed to run `redis-benchmark`")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let wall: Duration = started.elapsed();
-    Ok(Some(Cost { rows: dataset.rows() as u64, wall, ..Cost::default() }))
+    Ok(Some(Cost { rows: rows as u64, wall: started.elapsed(), ..Cost::default() }))
 }
 
 /// Key, fields and values as long as those of the first row, without bytes that arguments cannot
@@ -130,7 +130,7 @@ pub fn redis_benchmark(redis: &Redis, dataset: &Dataset) -> Result<Option<Cost>>
 fn sample(dataset: &Dataset) -> Vec<String> {
     const RANDOM: &str = "__rand_int__";
     let mut arguments = Vec::new();
-    dataset.for_each_hash(|index, key, fields| {
+    dataset.for_each_hash(Day::First, |index, key, fields| {
         if index == 0 {
             arguments.push(format!("{RANDOM}{}", "k".repeat(key.len() - RANDOM.len())));
             for (number, (field, value)) in fields.iter().enumerate() {
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(cost.rows, 2_345);
         assert_eq!(redis.command(&["DBSIZE"])?, Reply::Integer(2_345));
         let mut checked = 0;
-        dataset.for_each_hash(|index, key, fields| {
+        dataset.for_each_hash(Day::First, |index, key, fields| {
             if index == 2_344 {
                 let found = redis.command(&[b"HGET".as_slice(), key, &fields[0].0]);
                 checked += usize::from(found.is_ok_and(|r| r == Reply::Bulk(fields[0].1.clone())));

@@ -44,6 +44,23 @@ impl Cost {
     }
 }
 
+/// What so many rows would cost by the straight line through two runs, the larger one last.
+///
+/// The memory of a run that did not happen is not known.
+#[must_use]
+pub fn extrapolate(small: Cost, large: Cost, rows: u64) -> Cost {
+    let factor = (rows as f64 - large.rows as f64) / (large.rows as f64 - small.rows as f64);
+    let at = |small: Duration, large: Duration| {
+        large + large.saturating_sub(small).mul_f64(factor.max(0.0))
+    };
+    Cost {
+        rows,
+        wall: at(small.wall, large.wall),
+        cpu: small.cpu.zip(large.cpu).map(|(small, large)| at(small, large)),
+        memory_bytes_max: None,
+    }
+}
+
 /// The run in the middle by wall time, of an odd number; the slower of the two otherwise.
 #[must_use]
 pub fn median(mut costs: Vec<Cost>) -> Option<Cost> {
@@ -54,17 +71,20 @@ pub fn median(mut costs: Vec<Cost>) -> Option<Cost> {
 /// Runs a program to its end, which must be a success, and gives its cost.
 ///
 /// # Errors
-/// When it cannot be started or fails; the message has the end of its output, which goes to `log`.
+/// When it cannot be started or fails; the message has the end of what it said.
+///
+/// # Shape
+/// Its stdout is in `log` afterwards, its stderr beside it in `….err`.
 pub fn run(command: &mut Command, rows: u64, log: &Path) -> Result<Cost> {
-    let output = File::create(log)?;
-    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+    let errors = log.with_extension("err");
+    command.stdin(Stdio::null()).stdout(File::create(log)?).stderr(File::create(&errors)?);
     let before = children_ticks()?;
     let started = Instant::now();
     let mut child = command.spawn().with_context(|| format!("failed to start {command:?}"))?;
     let (success, memory_bytes_max) = watch(&mut child)?;
     let wall = started.elapsed();
     let ticks = children_ticks()? - before;
-    ensure!(success, "{command:?} failed: {}", end_of(log));
+    ensure!(success, "{command:?} failed: {}\n{}", end_of(log), end_of(&errors));
     let cpu = TICK * u32::try_from(ticks).context("it ran for more than a year")?;
     Ok(Cost { rows, wall, cpu: Some(cpu), memory_bytes_max })
 }
@@ -129,6 +149,14 @@ mod tests {
     }
 
     #[test]
+    fn a_straight_line_goes_through_both_runs() {
+        let (small, large) = (cost(400), Cost { rows: 2000, ..cost(500) });
+        assert_eq!(extrapolate(small, large, 2000).wall, large.wall);
+        let far = extrapolate(small, large, 12_000);
+        assert_eq!((far.rows, far.wall), (12_000, Duration::from_millis(1500)));
+    }
+
+    #[test]
     fn rates_are_per_second_and_per_row() {
         let cost = Cost { cpu: Some(Duration::from_millis(3)), ..cost(500) };
         assert_eq!(cost.rows_per_second(), 2000.0);
@@ -147,10 +175,11 @@ mod tests {
 
     #[test]
     fn a_programs_own_time_and_memory_are_seen() -> Result<()> {
-        let log = tempfile::NamedTempFile::new()?;
+        let dir = tempfile::tempdir()?;
+        let log = dir.path().join("log");
         // Three hundred thousand steps of a shell take some tenths of a second.
         let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
-        let cost = run(Command::new("sh").args(["-c", busy]), 1, log.path())?;
+        let cost = run(Command::new("sh").args(["-c", busy]), 1, &log)?;
         assert!(cost.cpu.is_some_and(|cpu| cpu >= TICK), "{cost:?}");
         assert!(cost.memory_bytes_max.is_some_and(|peak| peak > 100_000), "{cost:?}");
         Ok(())
@@ -158,9 +187,10 @@ mod tests {
 
     #[test]
     fn a_failure_shows_what_the_program_said() -> Result<()> {
-        let log = tempfile::NamedTempFile::new()?;
+        let dir = tempfile::tempdir()?;
+        let log = dir.path().join("log");
         let mut command = Command::new("sh");
-        let error = run(command.args(["-c", "echo no such thing >&2; exit 3"]), 1, log.path());
+        let error = run(command.args(["-c", "echo no such thing >&2; exit 3"]), 1, &log);
         let text = error.expect_err("it exits with 3").to_string();
         assert!(text.contains("no such thing"), "{text}");
         Ok(())

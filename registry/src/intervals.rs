@@ -8,9 +8,10 @@ use crate::Error;
 /// What recording an interval came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
-    /// The interval is in the registry now, and was not before.
+    /// The interval is in the registry now, and readers may serve the view.
     Appended,
-    /// Exactly this interval was listed already; nothing was changed.
+    /// Exactly this interval was listed already and readers may serve the view; nothing was
+    /// changed.
     AlreadyThere,
     /// The project has no such view any more; nothing was changed.
     ViewGone,

@@ -1,4 +1,4 @@
-//! What any ledger must do, on PostgreSQL: the claims of `metastore`, each in a database of its own.
+//! What any ledger must do, on PostgreSQL: the claims of `metastore`, each in its own database.
 
 use std::sync::Arc;
 

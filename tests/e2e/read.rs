@@ -58,7 +58,7 @@ fn check(repo: &Repo) -> Result<()> {
 
     let rows = read(&["--features", "staff:name,staff:age", "--entity", "id=2,7"])?;
     assert_eq!(rows[0]["name"], "Grace");
-    assert_eq!(rows[1], json!({ "id": "7", "name": null, "age": null }), "nobody has id 7");
+    assert_eq!(rows[1], json!({ "id": 7, "name": null, "age": null }), "nobody has id 7");
     let rows = read(&["--features", "staff:name", "--full-feature-names", "--entity", "id=1"])?;
     assert_eq!(rows[0]["staff__name"], "Ada");
     Ok(())

@@ -120,7 +120,7 @@ fn a_run_that_has_nothing_to_do_says_so_and_succeeds() -> Result<()> {
     shop.interval(0, 10)?;
     for to in [10, 7] {
         let ended = shop.repo.succeed(&["materialize-incremental", &iso(at(to))])?;
-        ended.says(&format!("up to date: materialized to {}", iso(at(10))))?;
+        ended.says(&format!("up to {} has landed", iso(at(10))))?;
         let report = shop.incremental(to)?;
         assert_eq!(only_job(&report)["state"], "up_to_date");
     }

@@ -1,9 +1,9 @@
 //! Killed at any moment and started again, a run ends where an undisturbed one would have.
 //!
-//! The real binary is killed (signal 9) at moments drawn from the length of an undisturbed run. After
-//! every kill what counts as done must be there; after one undisturbed run the online store, the
-//! ledger and Feast's registry must be those of an undisturbed history. The seed is printed, and
-//! `TIDEGATE_FAULT_SEED` repeats one.
+//! The real binary is killed (signal 9) at moments drawn from the length of an undisturbed run.
+//! After every kill what counts as done must be there; after one undisturbed run the online
+//! store, the ledger and Feast's registry must be those of an undisturbed history. The seed is
+//! printed, and `TIDEGATE_FAULT_SEED` repeats one.
 
 mod history;
 mod kill;

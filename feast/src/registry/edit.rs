@@ -60,9 +60,10 @@ struct ExplicitTimestamp {
     nanos: Option<i32>,
 }
 
-/// Appends an interval to a view's message; `None` when exactly this interval is listed already.
+/// Appends an interval to a view's message; `None` when nothing is to be changed: exactly this
+/// interval is listed already, and readers may serve the view.
 ///
-/// The state becomes `AVAILABLE_ONLINE` and the time of the last update moves; all else stays,
+/// The state becomes `AVAILABLE_ONLINE`, also where a killed Feast left another, and the time of the last update moves; all else stays,
 /// `spec.project` and fields unknown to us included.
 ///
 /// # Errors
@@ -77,11 +78,17 @@ pub fn append_interval(view: &[u8], record: IntervalRecord) -> Result<Option<Vec
         source,
     })?;
     let interval = (record.start_micros, record.end_micros);
-    if decoded.meta.unwrap_or_default().intervals().any(|listed| listed == interval) {
+    let meta = decoded.meta.unwrap_or_default();
+    let is_listed = meta.intervals().any(|listed| listed == interval);
+    if is_listed && meta.state == STATE_AVAILABLE_ONLINE {
         return Ok(None);
     }
+    let mut patch = meta_patch(record);
+    if is_listed {
+        patch.materialization_intervals.clear();
+    }
     let mut edited = view.to_vec();
-    wire::put_field(META, &meta_patch(record).encode_to_vec(), &mut edited);
+    wire::put_field(META, &patch.encode_to_vec(), &mut edited);
     Ok(Some(edited))
 }
 

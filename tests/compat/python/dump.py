@@ -2,7 +2,8 @@
 
 Prints JSON: key to field to value, all in hexadecimal. Sets and maps have no order of their own in
 Feast's bytes (it is that of the process that wrote them), so their values are printed decoded and
-sorted, after `unordered`.
+sorted, after `unordered`. Feast lets elements of a set that have become equal by narrowing stand
+twice; readers make a set of them again, and so does this.
 """
 
 import json
@@ -23,7 +24,7 @@ def ordered(value):
         return None
     held = getattr(value, kind)
     if kind.endswith("_set_val"):
-        return sorted(repr(element) for element in held.val)
+        return sorted({repr(element) for element in held.val})
     if kind in ("map_val", "struct_val"):
         return mapping(held)
     if kind in ("map_list_val", "struct_list_val"):
@@ -39,7 +40,9 @@ def mapping(held):
     for name in sorted(held.val):
         inner = held.val[name]
         sorted_inner = ordered(inner)
-        pairs.append([name, inner.SerializeToString().hex() if sorted_inner is None else sorted_inner])
+        pairs.append(
+            [name, inner.SerializeToString().hex() if sorted_inner is None else sorted_inner]
+        )
     return pairs
 
 

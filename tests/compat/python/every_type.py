@@ -47,7 +47,7 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 FIRST = dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)
 # Feast reads an integer column with a null as floats, which are exact up to here.
 EXACT = 2**53
-WORDS = ["", "a", "Zürich", "空港", "🌊", "line\nbreak", 'quo"te', "x" * 200, "1", "true", "nu\0l"]
+WORDS = ["", "a", "Zürich", "空港", "🌊", "line\nbreak", 'quo"te', "x" * 200, "1", "nu\0l"]
 
 
 def integer(low, high):
@@ -59,13 +59,20 @@ def integer(low, high):
 
 def double(r):
     special = [0.0, -0.0, float("inf"), float("-inf"), float("nan"), 5e-324, 1.7976931348623157e308]
-    usual = [r.gauss(0, 1), r.uniform(-1e16, 1e16), float(r.randint(-99, 99)), 10.0 ** r.randint(-9, 20)]
+    usual = [
+        r.gauss(0, 1),
+        r.uniform(-1e16, 1e16),
+        float(r.randint(-99, 99)),
+        10.0 ** r.randint(-9, 20),
+    ]
     return r.choice(special) if r.random() < 0.2 else r.choice(usual)
 
 
 def single(r):
     special = [0.0, -0.0, float("inf"), float("-inf"), float("nan"), 1e-45, 3.4028234663852886e38]
-    return r.choice(special) if r.random() < 0.2 else pa.scalar(r.gauss(0, 1e3), pa.float32()).as_py()
+    return (
+        r.choice(special) if r.random() < 0.2 else pa.scalar(r.gauss(0, 1e3), pa.float32()).as_py()
+    )
 
 
 def finite(r):
@@ -104,6 +111,16 @@ def near_instant(r):
     return EPOCH + timedelta(
         seconds=r.randint(-3_000_000_000, 8_000_000_000), microseconds=r.randrange(10**6)
     )
+
+
+def close_instant(r):
+    """Often in the second of another one, before and after 1970."""
+    return EPOCH + timedelta(microseconds=r.randint(-3_000_000, 3_000_000))
+
+
+def close_double(r):
+    """Often the same float32 as another one."""
+    return 1.0 + r.randint(0, 6) * 2e-8
 
 
 def whole_seconds(r):
@@ -199,7 +216,11 @@ def record(r):
 US = pa.timestamp("us", tz="UTC")
 RECORD = pa.struct([("a", pa.int64()), ("b", pa.string()), ("c", pa.float64())])
 RECORD_TYPE = Struct({"a": Int64, "b": String, "c": Float64})
-I8, I16, I32 = integer(-(2**7), 2**7 - 1), integer(-(2**15), 2**15 - 1), integer(-(2**31), 2**31 - 1)
+I8, I16, I32 = (
+    integer(-(2**7), 2**7 - 1),
+    integer(-(2**15), 2**15 - 1),
+    integer(-(2**31), 2**31 - 1),
+)
 I53, I64 = integer(-EXACT, EXACT), integer(-(2**63), 2**63 - 1)
 
 NUMBERS = {
@@ -296,21 +317,45 @@ LISTS = {
     "jsons": (Array(Json), pa.list_(pa.string()), listed(json_text, 0.2)),
     "nested_int32": (Array(Array(Int32)), pa.list_(pa.list_(pa.int32())), filled(filled(I32))),
     "nested_int64": (Array(Array(Int64)), pa.list_(pa.list_(pa.int64())), listed(listed(I64))),
-    "nested_float": (Array(Array(Float32)), pa.list_(pa.list_(pa.float32())), listed(filled(single))),
-    "nested_double": (Array(Array(Float64)), pa.list_(pa.list_(pa.float64())), listed(filled(double))),
-    "nested_string": (Array(Array(String)), pa.list_(pa.list_(pa.string())), listed(filled(text), 0.2)),
+    "nested_float": (
+        Array(Array(Float32)),
+        pa.list_(pa.list_(pa.float32())),
+        listed(filled(single)),
+    ),
+    "nested_double": (
+        Array(Array(Float64)),
+        pa.list_(pa.list_(pa.float64())),
+        listed(filled(double)),
+    ),
+    "nested_string": (
+        Array(Array(String)),
+        pa.list_(pa.list_(pa.string())),
+        listed(filled(text), 0.2),
+    ),
 }
 SETS = {
     "set_int32": (Set(Int32), pa.list_(pa.int32()), listed(I32)),
     "set_int64": (Set(Int64), pa.list_(pa.int64()), listed(integer(-2, 2), most=8)),
     "set_float": (Set(Float32), pa.list_(pa.float32()), listed(finite)),
     "set_double": (Set(Float64), pa.list_(pa.float64()), listed(finite)),
-    "set_string": (Set(String), pa.list_(pa.string()), listed(text)),
-    "set_bytes": (Set(Bytes), pa.list_(pa.binary()), listed(binary)),
+    "set_float_close": (Set(Float32), pa.list_(pa.float64()), listed(close_double, most=8)),
+    "set_float_nan": (Set(Float32), pa.list_(pa.float32()), listed(single, most=8)),
+    "set_double_nan": (Set(Float64), pa.list_(pa.float64()), listed(double, most=8)),
+    "set_string": (Set(String), pa.list_(pa.string()), listed(text, most=8)),
+    "set_bytes": (Set(Bytes), pa.list_(pa.binary()), listed(binary, most=8)),
     "set_bool": (Set(Bool), pa.list_(pa.bool_()), listed(truth)),
+    "set_time_close": (
+        Set(UnixTimestamp),
+        pa.list_(pa.timestamp("us")),
+        listed(naive(close_instant), most=8),
+    ),
+    "set_time_ms": (Set(UnixTimestamp), pa.list_(pa.timestamp("ms")), listed(naive(milliseconds))),
     "set_time": (Set(UnixTimestamp), pa.list_(pa.timestamp("us")), listed(naive(near_instant))),
     "set_uuid": (Set(Uuid), pa.list_(pa.string()), listed(some_uuid)),
+    "set_time_uuid": (Set(TimeUuid), pa.list_(pa.string()), listed(some_uuid)),
     "set_decimal": (Set(Decimal), pa.list_(pa.decimal128(12, 2)), listed(amount)),
+    "nested_set": (Set(Set(Int64)), pa.list_(pa.list_(pa.int64())), listed(listed(I16))),
+    "list_of_sets": (Array(Set(String)), pa.list_(pa.list_(pa.string())), listed(listed(text))),
 }
 MAPS = {
     "map_from_text": (Map, pa.string(), map_text),
@@ -357,7 +402,9 @@ def view(name, keys, features):
     schema = [Field(name=f"{name}_{key}", dtype=dtype) for key, _, dtype, *_ in keys]
     schema += [Field(name=feature, dtype=dtype) for feature, (dtype, *_) in features.items()]
     ttl = timedelta(0)
-    return entities, FeatureView(name=name, entities=entities, ttl=ttl, schema=schema, source=source)
+    return entities, FeatureView(
+        name=name, entities=entities, ttl=ttl, schema=schema, source=source
+    )
 
 
 def column(r, arrow_type, make, marks):

@@ -13,7 +13,9 @@ from feast import FeatureStore
 store = FeatureStore(repo_path=sys.argv[1], fs_yaml_file=Path(sys.argv[2]))
 views = {}
 for view in store.list_feature_views(allow_cache=False):
-    intervals = [[start.isoformat(), end.isoformat()] for start, end in view.materialization_intervals]
+    intervals = [
+        [start.isoformat(), end.isoformat()] for start, end in view.materialization_intervals
+    ]
     views[view.name] = {
         "intervals": intervals,
         "state": view.state.name,

@@ -38,7 +38,7 @@ impl Feast {
         fs::create_dir_all(&target)
             .with_context(|| format!("failed to make `{}`", target.display()))?;
         let dir = target.join(format!("feast-{}", Self::VERSION));
-        let lock = File::create(dir.with_extension("lock"))?;
+        let lock = File::create(target.join(format!("feast-{}.lock", Self::VERSION)))?;
         // Whoever comes second waits here and then finds it complete.
         lock.lock().context("failed to lock the environment of Feast")?;
         if !is_complete(&dir) {
