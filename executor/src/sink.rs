@@ -43,6 +43,10 @@ impl FeatureSink for OnlineSink {
     async fn write(&self, batch: EncodedBatch) -> Result<WriteCounts, SinkError> {
         self.store.write(&self.view, batch).await.map_err(sink_error)
     }
+
+    async fn confirm(&self) -> Result<(), SinkError> {
+        self.store.confirm(&self.view).await.map_err(sink_error)
+    }
 }
 
 fn sink_error(error: online_store::Error) -> SinkError {

@@ -61,6 +61,7 @@ pub async fn run(
         rows_max: plan.spec.batch_rows_max.unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS),
         refused: Arc::clone(&refused),
     };
+    let confirming = Arc::clone(&parts.sink);
     let built = plan::build(session, plan, progress, parts);
     let root = built.map_err(|error| plan.engine_error(error))?;
     let executed = execute(session, root).await;
@@ -68,6 +69,10 @@ pub async fn run(
         Ok(receipt) => receipt,
         Err(error) => return Err(explain(plan, error).await),
     };
+    confirming.confirm().await.map_err(|error| Error::Unconfirmed {
+        view: plan.view().to_owned(),
+        source: error.source,
+    })?;
     receipt.rows_read = progress.snapshot().read;
     debug_assert_eq!(invariant::receipt_is_balanced(&receipt), Ok(()));
     let refused = std::mem::take(&mut *refused.lock().unwrap_or_else(PoisonError::into_inner));

@@ -180,6 +180,14 @@ pub enum Error {
         /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The online store may have lost rows that it had acknowledged.
+    #[error("rows of view `{view}` may be gone again; nothing was committed")]
+    Unconfirmed {
+        /// The view.
+        view: String,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The query engine failed.
     #[error("failed to compute view `{view}`")]
     Engine {
@@ -191,10 +199,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Tells whether running the window again from its start, at once, is the way out: what went
+    /// wrong is over, but an attempt cannot go on from it.
+    pub fn asks_for_new_attempt(&self) -> bool {
+        matches!(self, Self::Unconfirmed { .. } | Self::SourceChanged { .. })
+    }
+
     /// Tells whether trying again may help without anyone changing anything.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Store { .. } | Self::List { .. } | Self::SourceChanged { .. } => true,
+            Self::Store { .. }
+            | Self::List { .. }
+            | Self::SourceChanged { .. }
+            | Self::Unconfirmed { .. } => true,
             Self::Sink { retryable, .. } => *retryable,
             Self::Path { .. }
             | Self::NoFiles { .. }

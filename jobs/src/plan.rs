@@ -21,7 +21,7 @@ pub(crate) use physical::build;
 use crate::encode::{EncodeSpec, Encoder};
 use crate::error::Error;
 use crate::session::Session;
-use crate::source::{Need, NeededColumn, Selection, Source, resolve};
+use crate::source::{Days, ListedFile, Need, NeededColumn, Selection, Source, resolve};
 
 /// Plan column of the event time.
 pub(crate) const EVENT_TIME: &str = "__tidegate_event_time";
@@ -81,7 +81,7 @@ pub struct PlannedFile {
     pub etag: Option<String>,
     /// When it was last changed, RFC 3339.
     pub last_modified: String,
-    /// Its row groups.
+    /// Its row groups; 0 where its directory rules it out and the footer is not read.
     pub row_groups: usize,
     /// The row groups that are read.
     pub row_groups_read: usize,
@@ -89,6 +89,21 @@ pub struct PlannedFile {
     pub rows: u64,
     /// Bytes of those.
     pub bytes: u64,
+}
+
+impl PlannedFile {
+    fn unread(file: &ListedFile) -> Self {
+        Self {
+            path: file.shown.clone(),
+            size: file.meta.size,
+            etag: file.meta.e_tag.clone(),
+            last_modified: file.meta.last_modified.to_rfc3339(),
+            row_groups: 0,
+            row_groups_read: 0,
+            rows: 0,
+            bytes: 0,
+        }
+    }
 }
 
 impl WindowPlan {
@@ -104,7 +119,9 @@ impl WindowPlan {
             view.source.s3_endpoint_override.as_deref(),
         )?;
         let mut need = need(view)?;
-        let source = Source::open(session, location).await?;
+        let days = view.tags.get(TAG_DATE_PARTITION);
+        let days = days.map(|key| Days { key, interval: spec.interval });
+        let source = Source::open(session, location, days).await?;
         let active = predicate(session, view, &source)?;
         for column in active.iter().flat_map(Expr::column_refs) {
             need.columns.push(NeededColumn {
@@ -113,11 +130,10 @@ impl WindowPlan {
                 role: format!("tag `{TAG_ACTIVE_WHEN}`"),
             });
         }
-        let date_partition = view.tags.get(TAG_DATE_PARTITION).map(String::as_str);
-        let selection = source.select(&need, spec.interval, date_partition)?;
+        let selection = source.select(&need, spec.interval)?;
         let schema = physical::encoder_schema(&spec, &need, &selection, active.is_some())?;
         let encoder = encoder(&spec, &need, &schema, active.is_some()).map_err(|error| {
-            let file = source.files[0].meta.location.to_string();
+            let file = source.files[0].listed.shown.clone();
             Error::Encode { view: view.name.clone(), file, source: error }
         })?;
         Ok(Self { spec, source, selection, need, active, encoder: Arc::new(encoder) })
@@ -140,23 +156,17 @@ impl WindowPlan {
 
     /// Every file of the source with what of it is read: what the window is pinned to.
     pub fn files(&self) -> Vec<PlannedFile> {
-        self.selection
-            .files
-            .iter()
-            .map(|selected| {
-                let file = &self.source.files[selected.file];
-                PlannedFile {
-                    path: file.meta.location.to_string(),
-                    size: file.meta.size,
-                    etag: file.meta.e_tag.clone(),
-                    last_modified: file.meta.last_modified.to_rfc3339(),
-                    row_groups: file.footer.metadata().num_row_groups(),
-                    row_groups_read: selected.row_groups.len(),
-                    rows: selected.row_groups.iter().map(|group| group.rows).sum(),
-                    bytes: selected.row_groups.iter().map(|group| group.bytes).sum(),
-                }
-            })
-            .collect()
+        let read = self.selection.files.iter().map(|selected| {
+            let file = &self.source.files[selected.file];
+            PlannedFile {
+                row_groups: file.footer.metadata().num_row_groups(),
+                row_groups_read: selected.row_groups.len(),
+                rows: selected.row_groups.iter().map(|group| group.rows).sum(),
+                bytes: selected.row_groups.iter().map(|group| group.bytes).sum(),
+                ..PlannedFile::unread(&file.listed)
+            }
+        });
+        read.chain(self.source.outside.iter().map(PlannedFile::unread)).collect()
     }
 
     /// Rows of the row groups that are read: an upper bound of the window's rows.
@@ -217,7 +227,7 @@ fn predicate(
     let file = &source.files[0];
     let mut fields: Vec<Field> =
         source.first_schema().fields().iter().map(|field| field.as_ref().clone()).collect();
-    for (key, _) in &file.hive {
+    for (key, _) in &file.listed.hive {
         if fields.iter().all(|field| field.name() != key) {
             fields.push(Field::new(key, DataType::Utf8, true));
         }

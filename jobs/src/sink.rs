@@ -50,6 +50,13 @@ pub trait FeatureSink: Send + Sync + fmt::Debug {
     /// When the store did not take the batch; rows of it may have been taken, which is harmless
     /// because a row is only ever replaced by a newer one.
     async fn write(&self, batch: EncodedBatch) -> std::result::Result<WriteCounts, SinkError>;
+
+    /// Confirms, after the last batch, that what was acknowledged is still there as far as the
+    /// store can tell.
+    ///
+    /// # Errors
+    /// When it may be gone: the window is to be run again from its start.
+    async fn confirm(&self) -> std::result::Result<(), SinkError>;
 }
 
 /// Opens the sinks of one online store.

@@ -46,15 +46,33 @@ impl Location {
     }
 }
 
-/// One file, its footer and its place among the hive partitions.
+/// One file as listed, and its place among the hive partitions.
 #[derive(Clone, Debug)]
-pub struct SourceFile {
+pub struct ListedFile {
     /// Path, size, time and ETag as listed: what the window is pinned to.
     pub meta: ObjectMeta,
-    /// The footer.
-    pub footer: ArrowReaderMetadata,
     /// `key=value` directories on the way to the file, outermost first.
     pub hive: Vec<(String, String)>,
+    /// What to call it in messages.
+    pub shown: String,
+}
+
+/// One file with its footer.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// The file.
+    pub listed: ListedFile,
+    /// The footer.
+    pub footer: ArrowReaderMetadata,
+}
+
+/// What the directories of a source say about the days of its rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Days<'a> {
+    /// The hive key whose value is the day of the event time.
+    pub key: &'a str,
+    /// The rows wanted.
+    pub interval: Interval,
 }
 
 /// A listed source.
@@ -67,6 +85,8 @@ pub struct Source {
     readers: CachedParquetFileReaderFactory,
     /// Its files in order of path; at least one.
     pub files: Vec<SourceFile>,
+    /// Files that their directories rule out; nothing of them is read, not even the footer.
+    pub outside: Vec<ListedFile>,
 }
 
 /// What the scan reads.
@@ -76,7 +96,7 @@ pub struct Selection {
     pub file_schema: SchemaRef,
     /// The columns that come from hive directories.
     pub partition_fields: Vec<Field>,
-    /// Every file of the source, with what of it is read.
+    /// Every file that is not ruled out by its directory, with what of it is read.
     pub files: Vec<SelectedFile>,
 }
 
@@ -103,16 +123,26 @@ pub struct RowGroup {
 }
 
 impl Source {
-    /// Lists the source and reads every file's footer.
+    /// Lists the source and reads the footer of every file that its directories do not rule out.
     ///
     /// # Errors
     /// When nothing is found, or a file is no Parquet file.
-    pub async fn open(session: &Session, location: Location) -> Result<Self, Error> {
+    pub async fn open(
+        session: &Session,
+        location: Location,
+        days: Option<Days<'_>>,
+    ) -> Result<Self, Error> {
         let store = session.store(&location.store, location.endpoint.as_deref())?;
         let listed = list::list(store.as_ref(), &location).await?;
+        let rules_out = |file: &ListedFile| days.is_some_and(|days| list::is_outside(file, days));
+        let (mut outside, mut inside): (Vec<_>, Vec<_>) = listed.into_iter().partition(rules_out);
+        if inside.is_empty() {
+            // The columns must be known even when there is nothing to read.
+            inside.push(outside.swap_remove(0));
+        }
         let readers = session.readers(Arc::clone(&store));
-        let files = footer::read_all(&readers, listed).await?;
-        Ok(Self { location, store, readers, files })
+        let files = footer::read_all(&readers, inside).await?;
+        Ok(Self { location, store, readers, files, outside })
     }
 
     /// The first file's Arrow schema: what a predicate over source columns is read against.
@@ -124,22 +154,13 @@ impl Source {
     ///
     /// # Errors
     /// When a column is missing or of a type that does not fit.
-    pub fn select(
-        &self,
-        need: &Need,
-        interval: Interval,
-        date_partition: Option<&str>,
-    ) -> Result<Selection, Error> {
-        let merged = schema::merge(&self.files, need)?;
+    pub fn select(&self, need: &Need, interval: Interval) -> Result<Selection, Error> {
+        let merged = schema::merge(self, need)?;
+        let event_time = &need.event_time.source;
         let mut files = Vec::with_capacity(self.files.len());
         for (index, file) in self.files.iter().enumerate() {
-            let outside = date_partition.is_some_and(|key| list::is_outside(file, key, interval));
-            let row_groups = if outside {
-                Vec::new()
-            } else {
-                footer::row_groups(file, &merged.file_schema, &need.event_time.source, interval)?
-            };
-            let partition_values = merged.partition_values(file);
+            let row_groups = footer::row_groups(file, &merged.file_schema, event_time, interval)?;
+            let partition_values = merged.partition_values(&file.listed);
             files.push(SelectedFile { file: index, partition_values, row_groups });
         }
         Ok(Selection {

@@ -56,6 +56,15 @@ pub enum Error {
         /// What the client saw.
         source: fred::error::Error,
     },
+    /// The server is not the one that the rows before were written to.
+    #[error(
+        "Redis at `{address}` was restarted or replaced while rows were being written; what it had \
+         acknowledged before may be gone"
+    )]
+    Restarted {
+        /// Host and port.
+        address: String,
+    },
     /// The server does not accept our credentials, or does not let us run a command.
     #[error(
         "Redis at `{address}` refuses access; check `username` and `password` in \
@@ -213,7 +222,10 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Connect { source, .. } => is_passing(source),
-            Self::Lost { .. } | Self::Unavailable { .. } | Self::ScriptMissing { .. } => true,
+            Self::Lost { .. }
+            | Self::Restarted { .. }
+            | Self::Unavailable { .. }
+            | Self::ScriptMissing { .. } => true,
             Self::Exhausted { source, .. } => source.is_retryable(),
             Self::Sqlite { source, .. } => is_busy(source),
             Self::Access { .. }

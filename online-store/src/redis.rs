@@ -49,16 +49,19 @@ pub(crate) struct RedisView {
     view: OnlineView,
     time_field: Bytes,
     fields: Vec<Bytes>,
+    /// The server as it was when the view was prepared.
+    run_id: Option<String>,
 }
 
 impl RedisView {
-    fn new(view: &OnlineView) -> Self {
+    fn new(view: &OnlineView, run_id: Option<String>) -> Self {
         let storage_name = &view.view.storage_name;
         let field = |name: &String| Bytes::copy_from_slice(&feature_field(storage_name, name));
         Self {
             view: view.clone(),
             time_field: timestamp_field(storage_name).into(),
             fields: view.features.iter().map(|feature| field(&feature.name)).collect(),
+            run_id,
         }
     }
 }
@@ -112,7 +115,29 @@ impl RedisStore {
             });
         }
         self.check_writable().await?;
-        Ok(RedisView::new(view))
+        Ok(RedisView::new(view, self.run_id().await?))
+    }
+
+    /// Confirms that the server is still the one that the view was prepared on. One that has been
+    /// restarted, or that a failover has put in its place, may have lost what was acknowledged.
+    pub(crate) async fn confirm(&self, view: &RedisView) -> Result<(), Error> {
+        match (&view.run_id, self.run_id().await?) {
+            (Some(before), Some(now)) if *before != now => {
+                Err(Error::Restarted { address: self.connection.address().to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn run_id(&self) -> Result<Option<String>, Error> {
+        let mut failed = 0;
+        loop {
+            let link = self.connection.link().await;
+            match self.connection.run_id(&link).await {
+                Ok(run_id) => return Ok(run_id),
+                Err(failure) => failed = self.recover(&link, failure, failed).await?,
+            }
+        }
     }
 
     /// Writes a batch. A repeated call is safe: rows that it wrote before are found equal in time
@@ -251,7 +276,7 @@ impl RedisStore {
         view: &OnlineView,
         keys: &[Vec<u8>],
     ) -> Result<Vec<Option<StoredRow>>, Error> {
-        let view = RedisView::new(view);
+        let view = RedisView::new(view, None);
         let mut failed = 0;
         loop {
             let link = self.connection.link().await;

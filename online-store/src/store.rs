@@ -119,6 +119,18 @@ impl OnlineStore {
         }
     }
 
+    /// Confirms, after the last batch of a view and before it counts as done, that the store is the
+    /// one that [`Self::prepare`] saw, so that what it acknowledged is still there.
+    ///
+    /// # Errors
+    /// [`Error::Restarted`]: everything since [`Self::prepare`] is to be written again.
+    pub async fn confirm(&self, view: &PreparedView) -> Result<(), Error> {
+        match (&self.backend, &view.layout) {
+            (Backend::Redis(store), Layout::Redis(view)) => store.confirm(view).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Reads one row a key, in the order of the keys; `None` where nothing of the view is stored.
     ///
     /// Keys are the store's: serialized entity keys with [`Self::key_suffix`] after them.

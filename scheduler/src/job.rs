@@ -28,6 +28,10 @@ pub(crate) struct JobContext<'a> {
     pub(crate) run_id: RunId,
 }
 
+/// Attempts at a window whose source or online store changes under it; more than a few in a row
+/// mean that it will go on changing.
+const ATTEMPTS_MAX: u32 = 3;
+
 enum Ended {
     Landed(Interval, Outcome),
     Nothing(String),
@@ -119,8 +123,21 @@ async fn attempt(
         }
     };
     record(context, selected, job_id, Some(interval), JobState::Running).await?;
-    let outcome = window(context, index, selected, job_id, interval).await?;
-    Ok(Ended::Landed(interval, outcome))
+    let mut attempts = 1;
+    loop {
+        match window(context, index, selected, job_id, interval).await {
+            Ok(outcome) => return Ok(Ended::Landed(interval, outcome)),
+            Err(Error::Jobs(error)) if attempts < ATTEMPTS_MAX && error.asks_for_new_attempt() => {
+                attempts += 1;
+                tracing::warn!(job = %job_id, error = chain(&error), "window is attempted again");
+                context.board.update(index, |job| {
+                    job.warnings.push(format!("attempted again: {}", chain(&error)));
+                    job.progress = Arc::default();
+                });
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 async fn record(
@@ -144,7 +161,7 @@ async fn record(
     Ok(context.scheduler.ledger()?.start_job(&job).await?)
 }
 
-/// Plans, writes and commits the job's one window.
+/// One attempt: plans, writes and commits the job's interval as a window of its own.
 async fn window(
     context: &JobContext<'_>,
     index: usize,

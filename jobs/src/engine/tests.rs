@@ -43,6 +43,10 @@ impl FeatureSink for Remembering {
         }
         Ok(counts)
     }
+
+    async fn confirm(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
 }
 
 fn field(name: &str, value_type: ValueType) -> Field {

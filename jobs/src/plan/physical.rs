@@ -110,7 +110,7 @@ pub(crate) fn build(
 
 fn scan(session: &Session, plan: &WindowPlan, partitions: usize) -> Result<Plan> {
     let read = plan.selection.files.iter().filter(|file| !file.row_groups.is_empty());
-    let metas = read.map(|file| &plan.source.files[file.file].meta);
+    let metas = read.map(|file| &plan.source.files[file.file].listed.meta);
     let store: Arc<dyn ObjectStore> =
         Arc::new(PinnedStore::new(Arc::clone(&plan.source.store), metas));
     let url = store_url(plan)?;
@@ -161,7 +161,7 @@ fn file_groups(plan: &WindowPlan, partitions: usize) -> Vec<FileGroup> {
         }
         for (partition, access) in dealt.into_iter().enumerate() {
             let Some(access) = access else { continue };
-            let read = PartitionedFile::new_from_meta(file.meta.clone())
+            let read = PartitionedFile::new_from_meta(file.listed.meta.clone())
                 .with_partition_values(selected.partition_values.clone())
                 .with_extension(access);
             groups[partition].push(read);

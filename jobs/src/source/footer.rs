@@ -19,7 +19,7 @@ use parquet::basic::Type as PhysicalType;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 
-use super::{RowGroup, SourceFile};
+use super::{ListedFile, RowGroup, SourceFile};
 use crate::error::Error;
 
 /// Footers read at a time: hides the round trips of a remote store without flooding it.
@@ -27,12 +27,12 @@ const FOOTERS_AT_ONCE: usize = 16;
 
 pub(super) async fn read_all(
     readers: &CachedParquetFileReaderFactory,
-    listed: Vec<(ObjectMeta, Vec<(String, String)>)>,
+    listed: Vec<ListedFile>,
 ) -> Result<Vec<SourceFile>, Error> {
     futures::stream::iter(listed)
-        .map(|(meta, hive)| async move {
-            let footer = read_one(readers, &meta).await?;
-            Ok(SourceFile { meta, footer, hive })
+        .map(|listed| async move {
+            let footer = read_one(readers, &listed).await?;
+            Ok(SourceFile { listed, footer })
         })
         .buffered(FOOTERS_AT_ONCE)
         .try_collect()
@@ -41,10 +41,10 @@ pub(super) async fn read_all(
 
 async fn read_one(
     readers: &CachedParquetFileReaderFactory,
-    meta: &ObjectMeta,
+    listed: &ListedFile,
 ) -> Result<ArrowReaderMetadata, Error> {
-    let failed = |source| Error::File { file: meta.location.to_string(), source };
-    let mut reader = reader(readers, meta).map_err(failed)?;
+    let failed = |source| Error::File { file: listed.shown.clone(), source };
+    let mut reader = reader(readers, &listed.meta).map_err(failed)?;
     ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new()).await.map_err(failed)
 }
 
@@ -123,7 +123,7 @@ fn bounds(file: &SourceFile, event_time: &str) -> Result<Option<Bounds>, Error> 
     let schema = file.footer.schema();
     let Ok(field) = schema.field_with_name(event_time) else { return Ok(None) };
     let DataType::Timestamp(unit, _) = field.data_type() else { return Ok(None) };
-    let failed = |source| Error::File { file: file.meta.location.to_string(), source };
+    let failed = |source| Error::File { file: file.listed.shown.clone(), source };
     let converter = StatisticsConverter::try_new(event_time, schema, file.footer.parquet_schema())
         .map_err(failed)?;
     let Some(leaf) = converter.parquet_column_index() else { return Ok(None) };

@@ -5,14 +5,14 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use chrono::{Days, NaiveDate};
+use chrono::NaiveDate;
 use futures::TryStreamExt;
-use model::{EventTime, Interval};
+use model::EventTime;
 use object_store::path::Path as StorePath;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
 
-use super::{Location, SourceFile};
+use super::{Days, ListedFile, Location};
 use crate::error::Error;
 
 /// File name endings that Feast's file source reads in a directory.
@@ -66,11 +66,11 @@ fn normalize(path: &Path) -> PathBuf {
     })
 }
 
-/// Lists the files of a location in order of path, each with its hive directories.
+/// Lists the files of a location in order of path.
 pub(super) async fn list(
     store: &dyn ObjectStore,
     location: &Location,
-) -> Result<Vec<(ObjectMeta, Vec<(String, String)>)>, Error> {
+) -> Result<Vec<ListedFile>, Error> {
     let mut found = if location.path.contains(['*', '?', '[']) {
         list_glob(store, location).await?
     } else {
@@ -80,7 +80,15 @@ pub(super) async fn list(
         return Err(Error::NoFiles { path: location.shown.clone() });
     }
     found.sort_by(|(left, _), (right, _)| left.location.cmp(&right.location));
-    Ok(found)
+    let named = |(meta, hive): (ObjectMeta, _)| {
+        let shown = shown(&location.store, &meta.location);
+        ListedFile { meta, hive, shown }
+    };
+    Ok(found.into_iter().map(named).collect())
+}
+
+fn shown(store: &Url, path: &StorePath) -> String {
+    if store.scheme() == "file" { format!("/{path}") } else { format!("{store}/{path}") }
 }
 
 async fn list_plain(
@@ -202,11 +210,11 @@ fn hive(below: &[String]) -> Vec<(String, String)> {
 ///
 /// A day of slack on either side lets a directory be named by local date. A value that is no
 /// date says nothing.
-pub(super) fn is_outside(file: &SourceFile, key: &str, interval: Interval) -> bool {
+pub(super) fn is_outside(file: &ListedFile, Days { key, interval }: Days<'_>) -> bool {
     let value = file.hive.iter().find(|(name, _)| name == key).map(|(_, value)| value);
     let Some(day) = value.and_then(|value| parse_day(value)) else { return false };
-    let first = day.checked_sub_days(Days::new(1)).and_then(midnight);
-    let after = day.checked_add_days(Days::new(2)).and_then(midnight);
+    let first = day.checked_sub_days(chrono::Days::new(1)).and_then(midnight);
+    let after = day.checked_add_days(chrono::Days::new(2)).and_then(midnight);
     first.is_some_and(|first| first >= interval.end)
         || after.is_some_and(|after| after <= interval.start)
 }
@@ -237,7 +245,7 @@ mod tests {
         let listed = list(&store, &location).await.unwrap();
         let prefix = format!("{}/", dir.to_string_lossy().trim_start_matches('/'));
         let strip = |text: String| text.strip_prefix(&prefix).map(str::to_owned).unwrap_or(text);
-        listed.iter().map(|(meta, _)| strip(meta.location.to_string())).collect()
+        listed.iter().map(|file| strip(file.meta.location.to_string())).collect()
     }
 
     #[tokio::test]

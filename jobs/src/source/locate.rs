@@ -30,14 +30,14 @@ pub async fn locate(source: &Source, selection: &Selection, row: &RowKey) -> Opt
     for selected in selection.files.iter().filter(|file| !file.row_groups.is_empty()) {
         let file = &source.files[selected.file];
         if let Some(number) = locate_in(source, file, row).await {
-            return Some((file.meta.location.to_string(), number));
+            return Some((file.listed.shown.clone(), number));
         }
     }
     None
 }
 
 async fn locate_in(source: &Source, file: &SourceFile, row: &RowKey) -> Option<u64> {
-    let reader = footer::reader(&source.readers, &file.meta).ok()?;
+    let reader = footer::reader(&source.readers, &file.listed.meta).ok()?;
     let schema = file.footer.schema();
     let wanted = row.values.iter().map(|(name, _)| name).chain([&row.event_column]);
     let roots: Vec<usize> = wanted.filter_map(|name| schema.index_of(name).ok()).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 
-use super::SourceFile;
+use super::{ListedFile, Source, SourceFile};
 use crate::error::Error;
 
 /// A column that is needed, by its name in the source.
@@ -44,7 +44,7 @@ pub(super) struct Merged {
 }
 
 impl Merged {
-    pub(super) fn partition_values(&self, file: &SourceFile) -> Vec<ScalarValue> {
+    pub(super) fn partition_values(&self, file: &ListedFile) -> Vec<ScalarValue> {
         self.partition_fields
             .iter()
             .map(|field| {
@@ -64,7 +64,8 @@ impl Merged {
 /// Hive's name for a null in a directory.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
-pub(super) fn merge(files: &[SourceFile], need: &Need) -> Result<Merged, Error> {
+pub(super) fn merge(source: &Source, need: &Need) -> Result<Merged, Error> {
+    let files = &source.files;
     let mut fields = Vec::new();
     let mut partition_fields = Vec::new();
     let mut seen = BTreeSet::new();
@@ -77,7 +78,7 @@ pub(super) fn merge(files: &[SourceFile], need: &Need) -> Result<Merged, Error> 
         if is_in_files {
             fields.push(merge_column(files, column)?);
         } else {
-            partition_fields.push(partition_field(files, column)?);
+            partition_fields.push(partition_field(source, column)?);
         }
     }
     check_time(files, &fields, &need.event_time, "event timestamp")?;
@@ -94,16 +95,16 @@ fn merge_column(files: &[SourceFile], column: &NeededColumn) -> Result<Field, Er
         let mut named = schema.fields().iter().filter(|field| *field.name() == column.source);
         let field = named.next().ok_or_else(|| missing(file, column))?;
         if named.next().is_some() {
-            let file = file.meta.location.to_string();
+            let file = file.listed.shown.clone();
             return Err(Error::DuplicateColumn { column: column.source.clone(), file });
         }
         merged = Some(match merged {
             None => field.data_type().clone(),
             Some(held) => unify(&held, field.data_type()).ok_or_else(|| Error::MixedTypes {
                 column: column.source.clone(),
-                file: file.meta.location.to_string(),
+                file: file.listed.shown.clone(),
                 found: field.data_type().to_string(),
-                first: files[0].meta.location.to_string(),
+                first: files[0].listed.shown.clone(),
                 expected: held.to_string(),
             })?,
         });
@@ -118,7 +119,7 @@ fn missing(file: &SourceFile, column: &NeededColumn) -> Error {
     Error::MissingColumn {
         column: column.source.clone(),
         role: column.role.clone(),
-        file: file.meta.location.to_string(),
+        file: file.listed.shown.clone(),
         columns: names.join(", "),
     }
 }
@@ -149,13 +150,18 @@ fn unify(left: &DataType, right: &DataType) -> Option<DataType> {
 }
 
 /// A column that is in no file: a hive directory that every file has, or missing.
-fn partition_field(files: &[SourceFile], column: &NeededColumn) -> Result<Field, Error> {
-    let mut all_integers = true;
-    for file in files {
-        let value = file.hive.iter().find(|(key, _)| *key == column.source).map(|(_, v)| v);
-        let value = value.ok_or_else(|| missing(file, column))?;
-        all_integers &= value == HIVE_NULL || value.parse::<i64>().is_ok();
+///
+/// Its type follows from all files, whatever interval is read.
+fn partition_field(source: &Source, column: &NeededColumn) -> Result<Field, Error> {
+    let value = |file: &ListedFile| {
+        file.hive.iter().find(|(key, _)| *key == column.source).map(|(_, value)| value.clone())
+    };
+    let mut values: Vec<String> = source.outside.iter().filter_map(value).collect();
+    for file in &source.files {
+        values.push(value(&file.listed).ok_or_else(|| missing(file, column))?);
     }
+    let is_integer = |value: &String| value == HIVE_NULL || value.parse::<i64>().is_ok();
+    let all_integers = values.iter().all(is_integer);
     let data_type = if all_integers { DataType::Int64 } else { DataType::Utf8 };
     Ok(Field::new(&column.source, data_type, true))
 }
@@ -173,7 +179,7 @@ fn check_time(
             column: column.source.clone(),
             role,
             found: other.map_or("a directory name".to_owned(), DataType::to_string),
-            file: files[0].meta.location.to_string(),
+            file: files[0].listed.shown.clone(),
         }),
     }
 }

@@ -133,6 +133,19 @@ impl Connection {
         Ok(())
     }
 
+    /// The server's run id, drawn anew at each of its starts; `None` when we may not ask.
+    pub(super) async fn run_id(&self, link: &Link) -> Result<Option<String>, Failure> {
+        let info: Result<String, _> = link.client.info(Some(InfoKind::Server)).await;
+        match info.map_err(|error| Failure::of_command(&self.address, error)) {
+            Ok(info) => Ok(info
+                .lines()
+                .find_map(|line| line.strip_prefix("run_id:"))
+                .map(|run_id| run_id.trim().to_owned())),
+            Err(Failure { error: Error::Access { .. }, .. }) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Refuses a replica: its rows would vanish with the next synchronization, if it takes any.
     pub(super) async fn check_writable(&self, link: &Link) -> Result<(), Failure> {
         let info: Result<String, _> = link.client.info(Some(InfoKind::Replication)).await;
