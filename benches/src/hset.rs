@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Redis, Tool};
+use harness::{Redis, Reply, Tool};
 
 use crate::dataset::{Dataset, Day, FEATURES};
 use crate::measure::Cost;
@@ -121,8 +121,13 @@ pub fn redis_benchmark(redis: &Redis, dataset: &Dataset) -> Result<Option<Cost>>
     command.args(sample(dataset));
     let started = Instant::now();
     let output = command.output().context("failed to run `redis-benchmark`")?;
+    let wall = started.elapsed();
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(Some(Cost { rows: rows as u64, wall: started.elapsed(), ..Cost::default() }))
+    // It exits with success when its commands are refused, too.
+    let keys = redis.command(&["DBSIZE"])?;
+    let is_full = matches!(keys, Reply::Integer(keys) if keys as f64 > 0.99 * rows as f64);
+    ensure!(is_full, "`redis-benchmark` made {keys:?} keys of {rows}");
+    Ok(Some(Cost { rows: rows as u64, wall, ..Cost::default() }))
 }
 
 /// Key, fields and values as long as those of the first row, without bytes that arguments cannot
@@ -144,8 +149,6 @@ fn sample(dataset: &Dataset) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use harness::Reply;
-
     use super::*;
 
     #[test]

@@ -169,7 +169,7 @@ pub struct FeatureView {
     /// Version that the registry says is active: `None` when unversioned or number 0 with no
     /// explicit `v0`.
     pub version: Option<u32>,
-    /// When Feast created it, microseconds since the epoch; tells a re-created view from an old one.
+    /// When Feast created it, microseconds since the epoch: tells a view from a re-created one.
     pub created_micros: Option<i64>,
     /// Feast's materialization intervals, closed at both ends, in microseconds, as stored.
     pub materialization_intervals: Vec<(i64, i64)>,

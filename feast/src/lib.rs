@@ -15,6 +15,7 @@ pub mod value;
 pub mod value_type;
 
 pub use feature_view::{
-    DataSource, Entity, FeatureService, FeatureView, Field, JoinKey, ProjectionRef, Refusal, ViewKind,
+    DataSource, Entity, FeatureService, FeatureView, Field, JoinKey, ProjectionRef, Refusal,
+    ViewKind,
 };
 pub use value_type::ValueType;

@@ -23,7 +23,8 @@ pub enum Error {
     },
     /// No view was selected.
     #[error(
-        "no feature view to materialize in project `{project}` (views: {views}); check the project and the registry's path, or pass --allow-empty"
+        "no feature view to materialize in project `{project}` (views: {views}); check the project \
+         and the registry's path, or pass --allow-empty"
     )]
     NoViews {
         /// The project.

@@ -79,7 +79,7 @@ fn fresh(directory: Option<PathBuf>, now: DateTime<Utc>) -> anyhow::Result<PathB
 fn steps(now: DateTime<Utc>) -> [(&'static str, Vec<String>); 4] {
     let incremental = vec!["materialize-incremental".to_owned(), instant(now)];
     let service = repository::SERVICE;
-    let entity = format!("{}={EMPLOYEE}", repository::JOIN_KEY);
+    let entity = format!("{}={EMPLOYEE}", rows::JOIN_KEY);
     let read = ["get-online-features", "--feature-service", service, "--entity", &entity];
     [
         ("Load each employee's newest features into the online store.", incremental.clone()),
@@ -128,7 +128,7 @@ fn closing(directory: &Path, now: DateTime<Utc>) -> String {
     let plan = ["plan", "materialize", &ago(14), &ago(7), "-v", activity];
     let again = ["materialize", &ago(14), &ago(7), "-v", activity];
     let feature = format!("{activity}:overtime_ratio");
-    let entities = format!("{}=7,8", repository::JOIN_KEY);
+    let entities = format!("{}=7,8", rows::JOIN_KEY);
     let read = ["get-online-features", "--features", &feature, "--entity", &entities];
     let mut text = "\nWhat to try next:\n".to_owned();
     for (title, verb) in [

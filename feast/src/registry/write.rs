@@ -4,18 +4,16 @@
 //! too, without a Python beside them. Pure: the clock and the ids are the caller's. Deliberately
 //! absent: every change to a registry that is there already (see `edit.rs`).
 
-mod message;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use prost::Message;
 
-use super::Error;
 use super::message::{
     Duration as DurationMessage, FeatureSpec, FileFormat, FileOptions, MaterializationInterval,
     Opaque, Timestamp, ViewMeta,
 };
+use super::{Error, message};
 use crate::feature_view::{DataSource, Entity, FeatureService, Field, ProjectionRef};
 use crate::value_type::ValueType;
 
@@ -181,6 +179,7 @@ impl Definitions {
             entity_columns: self.entity_columns(view)?,
             version: LATEST.to_owned(),
             disabled: view.disabled,
+            ..Default::default()
         };
         Ok(message::FeatureView { spec: Some(spec), meta: Some(self.view_meta(view)) })
     }
@@ -261,14 +260,14 @@ impl Definitions {
                 uri: source.path.clone(),
                 s3_endpoint_override: source.s3_endpoint_override.clone().unwrap_or_default(),
             }),
-            data_source_class_type: FILE_SOURCE.to_owned(),
+            class_type: FILE_SOURCE.to_owned(),
             name: source.name.clone(),
-            project: String::new(),
             tags: source.tags.clone(),
             meta: Some(message::SourceMeta {
                 created_timestamp: created,
                 last_updated_timestamp: created,
             }),
+            ..Default::default()
         }
     }
 
@@ -301,7 +300,7 @@ impl Definitions {
         };
         // Feast leaves the class out of a projection's source.
         let source = message::DataSource {
-            data_source_class_type: String::new(),
+            class_type: String::new(),
             ..self.source(self.find_source(view)?)
         };
         let created = source.created_timestamp_column.clone();

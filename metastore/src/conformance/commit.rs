@@ -140,7 +140,7 @@ pub async fn a_finished_job_cannot_commit(url: &LedgerUrl) {
     assert_eq!(fixture.job(landed.job_id).await.job.state, JobState::Succeeded);
 }
 
-/// A window that is open although its job has ended cannot be committed: it was opened in the moment
+/// A window that is open although its job has ended cannot be committed: it was opened just
 /// in which its run was taken for dead.
 pub async fn a_window_of_an_ended_job_cannot_commit(url: &LedgerUrl) {
     let fixture = Fixture::new(url).await;

@@ -14,8 +14,6 @@ use crate::output;
 
 /// The feature service that is read.
 pub const SERVICE: &str = "attrition_model";
-/// The entity's join key.
-pub const JOIN_KEY: &str = "employee_id";
 /// The view of what changes every week.
 pub const ACTIVITY: &str = "employee_activity";
 /// The view of what hardly changes.
@@ -92,7 +90,7 @@ fn definitions(online_store: &Path, now: DateTime<Utc>) -> Definitions {
         created_micros: now.timestamp_micros(),
         entities: vec![Entity {
             name: ENTITY.to_owned(),
-            join_key: JOIN_KEY.to_owned(),
+            join_key: rows::JOIN_KEY.to_owned(),
             value_type: Some(ValueType::Int64),
         }],
         sources: vec![source(PROFILE, PROFILE_PATH), source(ACTIVITY, ACTIVITY_PATH)],

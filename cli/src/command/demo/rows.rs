@@ -12,9 +12,9 @@ use arrow::array::{
 use chrono::{DateTime, TimeDelta, Utc};
 use parquet::arrow::ArrowWriter;
 
-use super::repository::JOIN_KEY;
-
-/// The event time column of both sources.
+/// The join key's column, in both sources.
+pub const JOIN_KEY: &str = "employee_id";
+/// Their event time column.
 pub const EVENT_TIME: &str = "event_timestamp";
 /// Their created time column.
 pub const CREATED_TIME: &str = "created_timestamp";
