@@ -55,9 +55,7 @@ pub enum Error {
         view_type: String,
     },
     /// A definition names something that the same definitions do not have.
-    #[error(
-        "`{by}` names the {what} `{name}`, which is not defined; define or correct it"
-    )]
+    #[error("`{by}` names the {what} `{name}`, which is not defined; define or correct it")]
     Undefined {
         /// The kind of object that is named.
         what: &'static str,

@@ -63,8 +63,8 @@ struct ExplicitTimestamp {
 /// Appends an interval to a view's message; `None` when nothing is to be changed: exactly this
 /// interval is listed already, and readers may serve the view.
 ///
-/// The state becomes `AVAILABLE_ONLINE`, also where a killed Feast left another, and the time of the
-/// last update moves; all else stays, `spec.project` and fields unknown to us included.
+/// The state becomes `AVAILABLE_ONLINE`, also where a killed Feast left another, and the time of
+/// the last update moves; all else stays, `spec.project` and fields unknown to us included.
 ///
 /// # Errors
 /// `Error::Decode` when the bytes are no view.

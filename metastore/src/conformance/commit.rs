@@ -140,8 +140,8 @@ pub async fn a_finished_job_cannot_commit(url: &LedgerUrl) {
     assert_eq!(fixture.job(landed.job_id).await.job.state, JobState::Succeeded);
 }
 
-/// A window that is open although its job has ended cannot be committed: it was opened just
-/// in which its run was taken for dead.
+/// A window that is open although its job has ended cannot be committed: it was opened in the very
+/// moment in which its run was taken for dead.
 pub async fn a_window_of_an_ended_job_cannot_commit(url: &LedgerUrl) {
     let fixture = Fixture::new(url).await;
     let window = fixture.window(interval(0, 10)).await;
