@@ -3,7 +3,8 @@
 //! Feast turns values into STRING features, JSON and SQLite's `value_text` with Python's `str()`
 //! and `json.dumps`; readers compare those texts. Deliberately absent: where the values come from.
 
-use std::fmt::Write;
+use std::fmt::{LowerExp, Write};
+use std::str::FromStr;
 
 use crate::value::{Value, json::Json};
 
@@ -12,10 +13,8 @@ use crate::value::{Value, json::Json};
 /// # Errors
 /// What the writer returns; a `String` and a `BytesMut` never fail.
 pub fn write_float(out: &mut impl Write, value: f64) -> std::fmt::Result {
-    let mut digits = Digits::default();
-    write!(digits, "{value:e}")?;
     // Python writes an exponent from 16 digits before the point.
-    digits.write(out, value, 1e16)
+    Digits::shortest(value)?.write(out, value, 1e16)
 }
 
 /// Appends what `str()` gives for a numpy float32.
@@ -26,9 +25,7 @@ pub fn write_float(out: &mut impl Write, value: f64) -> std::fmt::Result {
 /// # Source
 /// numpy 2.4, which writes an exponent from 1e6 on, where it no longer promises every digit.
 pub fn write_f32(out: &mut impl Write, value: f32) -> std::fmt::Result {
-    let mut digits = Digits::default();
-    write!(digits, "{value:e}")?;
-    digits.write(out, f64::from(value), 1e6)
+    Digits::shortest(value)?.write(out, f64::from(value), 1e6)
 }
 
 /// Appends what `str()` gives for a numpy float16, which is given by its bits.
@@ -83,6 +80,24 @@ impl Write for Digits {
 }
 
 impl Digits {
+    /// The fewest digits that read back as the same float and, of those, the nearest ones.
+    ///
+    /// Where two of the fewest digits are equally near, Rust's `{:e}` takes either; Python takes
+    /// the even one, which is what a fixed number of digits gives in Rust.
+    fn shortest<F>(value: F) -> Result<Self, std::fmt::Error>
+    where
+        F: LowerExp + FromStr + PartialEq + Copy,
+    {
+        let mut shortest = Self::default();
+        write!(shortest, "{value:e}")?;
+        let mantissa = shortest.text().split('e').next().unwrap_or_default();
+        let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
+        let mut nearest = Self::default();
+        write!(nearest, "{value:.*e}", digits.saturating_sub(1))?;
+        let is_same = nearest.text().parse().is_ok_and(|read: F| read == value);
+        Ok(if is_same { nearest } else { shortest })
+    }
+
     fn text(&self) -> &str {
         str::from_utf8(&self.text[..self.len]).expect("only whole texts were written")
     }

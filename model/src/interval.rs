@@ -77,6 +77,21 @@ impl IntervalSet {
         self.0.iter().copied().find(|held| held.start <= instant && instant <= held.end)
     }
 
+    /// What this set covers and the other does not, ascending.
+    pub fn minus(&self, other: &Self) -> Vec<Interval> {
+        let mut left = Vec::new();
+        for held in &self.0 {
+            let mut start = held.start;
+            for cut in other.0.iter().filter(|cut| cut.end > held.start && cut.start < held.end) {
+                left.push(Interval::new(start, cut.start));
+                start = cut.end;
+            }
+            left.push(Interval::new(start, held.end));
+        }
+        left.retain(|interval| !interval.is_empty());
+        left
+    }
+
     /// What lies between the intervals, ascending.
     pub fn gaps(&self) -> Vec<Interval> {
         self.0.windows(2).map(|pair| Interval::new(pair[0].end, pair[1].start)).collect()
@@ -115,6 +130,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_difference_is_what_one_covers_and_the_other_does_not(
+            left in prop::collection::vec((0_i64..40, 0_i64..40), 0..8),
+            right in prop::collection::vec((0_i64..40, 0_i64..40), 0..8),
+        ) {
+            let set = |pairs: &[(i64, i64)]| -> IntervalSet {
+                pairs.iter().map(|&(a, b)| interval(a, b)).collect()
+            };
+            let (left, right) = (set(&left), set(&right));
+            let difference = left.minus(&right);
+            let within = |intervals: &[Interval], at| intervals.iter().any(|i| i.contains(at));
+            for instant in 0..40 {
+                let at = EventTime::from_nanos(instant);
+                let expected = within(left.as_slice(), at) && !within(right.as_slice(), at);
+                prop_assert_eq!(within(&difference, at), expected);
+            }
+        }
+
         #[test]
         fn a_set_covers_exactly_what_was_inserted(
             pairs in prop::collection::vec((0_i64..60, 0_i64..60), 0..20),

@@ -104,12 +104,16 @@ async fn attempt(
         return Ok(Ended::Refused(refusal.to_string()));
     }
     let known = cut::adopt(scheduler, selected).await?;
+    if selected.inactive_version.is_none() {
+        let listed = mirror::list_again(scheduler, &selected.view, &known.coverage).await;
+        warn_of_registry(context, index, listed);
+    }
     let interval = match cut::cut_view(&selected.view, &known, context.trigger) {
         Ok(Cut::Read { interval, warnings }) => {
             context.board.update(index, |job| {
                 job.interval = Some(interval);
                 job.phase = Phase::Planning;
-                job.warnings = warnings.iter().map(ToString::to_string).collect();
+                job.warnings.extend(warnings.iter().map(ToString::to_string));
             });
             interval
         }
@@ -271,10 +275,16 @@ async fn commit(
 /// Lets Feast's registry follow. What is committed stays so: a registry that cannot be reached
 /// now is caught up with by the next run.
 async fn follow(context: &JobContext<'_>, index: usize) {
-    if let Err(error) = mirror::mirror(context.scheduler).await {
+    let mirrored = mirror::mirror(context.scheduler).await;
+    warn_of_registry(context, index, mirrored);
+}
+
+fn warn_of_registry(context: &JobContext<'_>, index: usize, outcome: Result<(), Error>) {
+    if let Err(error) = outcome {
         let text = chain(&error);
-        let warning =
-            format!("committed, but not yet in Feast's registry ({text}); the next run sees to it");
+        let warning = format!(
+            "what has landed is not yet in Feast's registry ({text}); the next run sees to it"
+        );
         context.board.update(index, |job| job.warnings.push(warning));
     }
 }

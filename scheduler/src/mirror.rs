@@ -3,11 +3,12 @@
 //! A reconciler: it takes no input, reads what is outstanding, and does it. A run that died
 //! between commit and mirror is made good by the next one.
 
-use feast::ViewKind;
+use feast::{FeatureView, ViewKind};
+use model::{Coverage, IntervalSet};
 use registry::Recorded;
 
-use crate::Scheduler;
 use crate::error::Error;
+use crate::{Scheduler, cut};
 
 /// Appends every outstanding interval of the project to Feast's registry.
 ///
@@ -35,6 +36,26 @@ pub(crate) async fn mirror(scheduler: &Scheduler) -> Result<(), Error> {
             );
         }
         ledger.mirror_done(row.id).await?;
+    }
+    Ok(())
+}
+
+/// Appends again what our ledger knows to have landed and Feast's list of the view does not cover.
+///
+/// `feast apply` reads a view and writes it back later, without a lock; an interval that was
+/// recorded in between is gone from the list, though nothing is gone from the online store.
+pub(crate) async fn list_again(
+    scheduler: &Scheduler,
+    view: &FeatureView,
+    coverage: &Coverage,
+) -> Result<(), Error> {
+    let listed: IntervalSet = cut::feast_intervals(view).into_iter().collect();
+    for interval in coverage.intervals().minus(&listed) {
+        let (start, end) =
+            feast::interval::closed_micros(interval.start.nanos(), interval.end.nanos());
+        let now = crate::now().micros_floor();
+        let project = &scheduler.config.project;
+        scheduler.registry.record_interval(project, &view.name, view.kind, start, end, now).await?;
     }
     Ok(())
 }

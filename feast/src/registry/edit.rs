@@ -125,13 +125,17 @@ pub fn append_interval_in_file(
 ) -> Result<FileEdit, Error> {
     check_kind(view, kind)?;
     let fields = wire::fields(registry).map_err(Error::File)?;
-    let wanted = |field: &wire::RawField<'_>| {
-        let spec = spec_of(field.payload);
-        field.number == view_list(kind) && spec.name == view && spec.project == project
-    };
-    let Some(position) = fields.iter().position(wanted) else {
-        return Ok(FileEdit::ViewGone);
-    };
+    let mut found = None;
+    for (position, field) in fields.iter().enumerate() {
+        if field.number == view_list(kind) {
+            let spec = spec_of("view", field.payload)?;
+            if spec.name == view && spec.project == project {
+                found = Some(position);
+                break;
+            }
+        }
+    }
+    let Some(position) = found else { return Ok(FileEdit::ViewGone) };
     let Some(edited) = append_interval(fields[position].payload, record)? else {
         return Ok(FileEdit::AlreadyThere);
     };

@@ -125,16 +125,20 @@ fn raw_objects(registry: &[u8], project: &str) -> Result<RawObjects, Error> {
     for field in wire::fields(registry).map_err(Error::File)? {
         let payload = field.payload;
         match field.number {
-            list::ENTITIES if entity_project(payload) == project => {
-                raw.entities.push(payload.to_vec());
+            list::ENTITIES => {
+                if entity_project(payload)? == project {
+                    raw.entities.push(payload.to_vec());
+                }
             }
-            list::FEATURE_SERVICES if spec_of(payload).project == project => {
-                raw.services.push(payload.to_vec());
+            list::FEATURE_SERVICES => {
+                if spec_of("feature service", payload)?.project == project {
+                    raw.services.push(payload.to_vec());
+                }
             }
             number => {
                 let kind = VIEW_LISTS.iter().find(|(_, list)| *list == number);
                 if let Some((kind, _)) = kind
-                    && spec_of(payload).project == project
+                    && spec_of("view", payload)?.project == project
                 {
                     raw.views.push((*kind, payload.to_vec()));
                 }
@@ -144,13 +148,15 @@ fn raw_objects(registry: &[u8], project: &str) -> Result<RawObjects, Error> {
     Ok(raw)
 }
 
-/// Name and project of a view or service; empty when its bytes cannot be read.
-pub(super) fn spec_of(bytes: &[u8]) -> message::AnyViewSpec {
-    message::AnyView::decode(bytes).ok().and_then(|view| view.spec).unwrap_or_default()
+/// Name and project of a view or service.
+pub(super) fn spec_of(what: &'static str, bytes: &[u8]) -> Result<message::AnyViewSpec, Error> {
+    let failed = |source| Error::Decode { what, name: String::new(), source };
+    Ok(message::AnyView::decode(bytes).map_err(failed)?.spec.unwrap_or_default())
 }
 
-fn entity_project(bytes: &[u8]) -> String {
-    message::Entity::decode(bytes).ok().and_then(|entity| entity.spec).unwrap_or_default().project
+fn entity_project(bytes: &[u8]) -> Result<String, Error> {
+    let failed = |source| Error::Decode { what: "entity", name: String::new(), source };
+    Ok(message::Entity::decode(bytes).map_err(failed)?.spec.unwrap_or_default().project)
 }
 
 /// Decodes a view out of the version history.
@@ -173,7 +179,11 @@ pub fn view_in_history(
         "label_view" => ViewKind::Label,
         other => {
             let view_type = other.to_owned();
-            return Err(Error::HistoryType { view: spec_of(bytes).name, version, view_type });
+            return Err(Error::HistoryType {
+                view: spec_of("view", bytes)?.name,
+                version,
+                view_type,
+            });
         }
     };
     let entities = decode_all(&raw.entities, convert::entity)?;

@@ -29,6 +29,8 @@ fn float_is_printed_as_python_does() {
         (-2.225_073_858_507_201_4e-308, "-2.2250738585072014e-308"),
         (123_456_789_012_345_680.0, "1.2345678901234568e+17"),
         (9_007_199_254_740_992.0, "9007199254740992.0"),
+        // Two texts of 17 digits are equally near; Python takes the even one.
+        (f64::from(138.063_14_f32), "138.06314086914062"),
         (f64::INFINITY, "inf"),
         (f64::NEG_INFINITY, "-inf"),
         (f64::NAN, "nan"),

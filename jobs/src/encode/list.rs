@@ -23,7 +23,10 @@ pub(super) fn items(lists: &ListArray, row: usize) -> Range<usize> {
 /// Makes the writer of a list or set column, tag and all, or says why Feast takes no such column.
 pub(super) fn list(array: &dyn Array, kind: ValueType) -> Result<Append<'_>, &'static str> {
     match array.data_type() {
-        DataType::List(_) => list_at(array.as_list(), kind, Place::Element),
+        DataType::List(_) => {
+            let place = if kind.is_set() { Place::SetElement } else { Place::Element };
+            list_at(array.as_list(), kind, place)
+        }
         DataType::Binary => json_array(array, kind),
         _ => Err("Feast takes lists, and binary columns that hold a JSON array"),
     }

@@ -32,8 +32,10 @@ pub(super) enum Stop {
 pub(super) enum Place {
     /// A column of its own: Feast converts a lot, and NaN is null.
     Column,
-    /// An element of a declared list or set: nothing but the type itself, and NaN stays.
+    /// An element of a declared list: nothing but the type itself, and NaN stays.
     Element,
+    /// An element of a declared set: as in a list, but timestamps are rounded down.
+    SetElement,
     /// An element of a list whose type is inferred.
     Leaf,
     /// A member of a struct whose type is inferred; NaN is null.
@@ -247,7 +249,7 @@ fn whole_seconds<T: ArrowPrimitiveType<Native = i64>>(
 ) -> Read<'_, i64> {
     let array = array.as_primitive::<T>();
     match place {
-        Place::Column | Place::Leaf => {
+        Place::Column | Place::Leaf | Place::SetElement => {
             Box::new(move |row| Ok(array.value(row).div_euclid(per_second)))
         }
         Place::Element | Place::Member => Box::new(move |row| Ok(array.value(row) / per_second)),
@@ -345,7 +347,7 @@ mod num_float {
 fn double(array: &dyn Array, place: Place) -> Result<Read<'_, f64>, &'static str> {
     if let Some(read) = floats(array) {
         return match (place, array.data_type()) {
-            (Place::Element | Place::Leaf, _) => Ok(read),
+            (Place::Element | Place::SetElement | Place::Leaf, _) => Ok(read),
             (Place::Member, _) | (Place::Column, DataType::Float64) => {
                 Ok(Box::new(move |row| nan_is_null(read(row)?)))
             }
