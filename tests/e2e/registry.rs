@@ -190,7 +190,7 @@ fn a_registry_that_cannot_be_reached_after_the_commit_is_caught_up_with() -> Res
     std::fs::remove_file(repo.path("data/registry.db"))?;
     assert!(run.try_wait()?.is_none(), "the registry went too late to be missed");
     let ended = wait(run)?;
-    ended.says("committed, but not yet in Feast's registry")?;
+    ended.says("what has landed is not yet in Feast's registry")?;
     let ledger = Ledger::Sqlite(repo.ledger());
     assert_eq!(ledger.coverage()?["v"].intervals.len(), 1, "what landed is committed");
     assert_eq!(ledger.count("mirrors", "true")?, 1);
