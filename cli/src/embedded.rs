@@ -73,10 +73,16 @@ pub async fn sinks(repo: &Repo) -> anyhow::Result<OnlineSinks> {
     Ok(OnlineSinks::new(online_store(repo).await?))
 }
 
+/// The host's name and, where there are such, the namespace that our process id belongs to: two
+/// containers may share the host's name and not its process ids.
 fn host_name(environment: &BTreeMap<String, String>) -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map(|name| name.trim().to_owned())
         .ok()
         .or_else(|| environment.get("HOSTNAME").cloned())
-        .unwrap_or_else(|| "localhost".to_owned())
+        .unwrap_or_else(|| "localhost".to_owned());
+    match std::fs::read_link("/proc/self/ns/pid") {
+        Ok(namespace) => format!("{name} {}", namespace.display()),
+        Err(_) => name,
+    }
 }

@@ -129,8 +129,9 @@ impl fmt::Display for Warning {
             }
             Self::FeatureAdded { feature } => write!(
                 f,
-                "feature `{feature}` was added after earlier rows were materialized; run \
-                 `materialize START END` to fill it in"
+                "feature `{feature}` was added after earlier rows were materialized: an entity has \
+                 no value for it until a newer row of it arrives, since equal event times keep \
+                 what is stored"
             ),
             Self::ViewRecreated => {
                 write!(

@@ -188,7 +188,7 @@ async fn window(
         job_id,
         view: online.view.clone(),
         interval,
-        source: serde_json::json!({ "path": plan.source_path(), "files": plan.files() }),
+        source: pinned(&plan),
         at: crate::now(),
     };
     // Durable before the first write: what was read can be told afterwards, whatever happens.
@@ -212,6 +212,13 @@ async fn window(
             Err(error.into())
         }
     }
+}
+
+/// What the ledger keeps of a window's source: the files that are read. The others may be many.
+fn pinned(plan: &WindowPlan) -> serde_json::Value {
+    let files = plan.files();
+    let read: Vec<_> = files.iter().filter(|file| file.row_groups_read > 0).collect();
+    serde_json::json!({ "path": plan.source_path(), "files_listed": files.len(), "files": read })
 }
 
 /// Plans a window of a view.

@@ -4,6 +4,7 @@
 //! between commit and mirror is made good by the next one.
 
 use feast::{FeatureView, ViewKind};
+use metastore::Mirror;
 use model::{Coverage, IntervalSet};
 use registry::Recorded;
 
@@ -15,29 +16,27 @@ use crate::{Scheduler, cut};
 /// Each may be appended twice after a crash; the registry then says that it is there already.
 pub(crate) async fn mirror(scheduler: &Scheduler) -> Result<(), Error> {
     let ledger = scheduler.ledger()?;
+    let mut outcome = Ok(());
     for row in ledger.pending_mirrors(&scheduler.config.project).await? {
-        let kind = if row.kind == STREAM { ViewKind::Stream } else { ViewKind::Feature };
-        let now = crate::now().micros_floor();
-        let recorded = scheduler
-            .registry
-            .record_interval(
-                &row.project,
-                &row.view_name,
-                kind,
-                row.start_micros,
-                row.end_micros,
-                now,
-            )
-            .await?;
-        if recorded == Recorded::ViewGone {
-            tracing::warn!(
-                view = row.view_name,
-                "view is gone from the registry; interval dropped"
-            );
+        // One interval that cannot be recorded must not keep the others back.
+        if let Err(error) = deliver(scheduler, &row).await {
+            outcome = outcome.and(Err(error));
         }
-        ledger.mirror_done(row.id).await?;
     }
-    Ok(())
+    outcome
+}
+
+async fn deliver(scheduler: &Scheduler, row: &Mirror) -> Result<(), Error> {
+    let kind = if row.kind == STREAM { ViewKind::Stream } else { ViewKind::Feature };
+    let now = crate::now().micros_floor();
+    let recorded = scheduler
+        .registry
+        .record_interval(&row.project, &row.view_name, kind, row.start_micros, row.end_micros, now)
+        .await?;
+    if recorded == Recorded::ViewGone {
+        tracing::warn!(view = row.view_name, "view is gone from the registry; interval dropped");
+    }
+    Ok(scheduler.ledger()?.mirror_done(row.id).await?)
 }
 
 /// Appends again what our ledger knows to have landed and Feast's list of the view does not cover.
@@ -53,6 +52,9 @@ pub(crate) async fn list_again(
     for interval in coverage.intervals().minus(&listed) {
         let (start, end) =
             feast::interval::closed_micros(interval.start.nanos(), interval.end.nanos());
+        // The instant that the next listed interval begins with has landed too.
+        let is_joined = listed.as_slice().iter().any(|next| next.start == interval.end);
+        let end = if is_joined { interval.end.micros_floor() } else { end };
         let now = crate::now().micros_floor();
         let project = &scheduler.config.project;
         scheduler.registry.record_interval(project, &view.name, view.kind, start, end, now).await?;

@@ -77,7 +77,11 @@ impl Scheduler {
         ledger
             .interrupt_dead_runs(project, &self.process.host, is_alive, crate::now(), SILENT_NANOS)
             .await?;
-        mirror::mirror(self).await
+        // A registry that cannot be written must not keep rows from landing.
+        if let Err(error) = mirror::mirror(self).await {
+            tracing::warn!(error = chain(&error), "Feast's registry could not be caught up with");
+        }
+        Ok(())
     }
 
     fn new_run(&self, run_id: RunId, trigger: &Trigger, selected: &[Selected]) -> NewRun {
@@ -125,7 +129,8 @@ async fn run_jobs(
     futures::stream::iter(jobs).buffered(parallel).collect().await
 }
 
-/// Tells whether a process of this host still runs.
+/// Tells whether a process of this host still runs; where that cannot be told, its heartbeat must.
 fn is_alive(pid: u32) -> bool {
-    std::path::Path::new("/proc").join(pid.to_string()).exists()
+    let processes = std::path::Path::new("/proc");
+    !processes.join("self").exists() || processes.join(pid.to_string()).exists()
 }

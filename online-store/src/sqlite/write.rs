@@ -174,8 +174,20 @@ impl<'a> Stored<'a> {
         let exact = self.exact.query_row((&self.table.name, key), |row| {
             Ok((EventTime::from_nanos(row.get(0)?), row.get(1)?))
         });
-        Ok(reconcile(seconds, exact.optional()?))
+        Ok(certainly_stale(seconds, exact.optional()?))
     }
+}
+
+/// How far Feast's `event_ts` may lie above the event time: Feast shifts it by the time zone of its
+/// process, and zones reach twelve hours west of UTC.
+const FEAST_SHIFT_NANOS: i64 = 12 * 3_600 * NANOS_PER_SECOND;
+
+/// The event time up to which a row is certainly stale: ours where it counts, else the least that
+/// what Feast stored may mean. A row that may be newer is written, as Feast would write it.
+fn certainly_stale(seconds: Option<i64>, exact: Option<(EventTime, bool)>) -> Option<EventTime> {
+    let counted = reconcile(seconds, exact)?;
+    let is_ours = exact.is_some_and(|(exact, _)| exact == counted);
+    Some(if is_ours { counted } else { counted.plus_nanos(-FEAST_SHIFT_NANOS) })
 }
 
 /// The event time that counts: ours where it agrees with Feast's table, else Feast's.
@@ -237,6 +249,16 @@ mod unit {
     fn seconds_are_cut_toward_zero() {
         assert_eq!(whole_seconds(EventTime::from_nanos(1_999_999_999)), 1);
         assert_eq!(whole_seconds(EventTime::from_nanos(-1_999_999_999)), -1);
+    }
+
+    #[test]
+    fn what_feast_wrote_west_of_utc_does_not_refuse_a_newer_row() {
+        let hours = |hours: i64| hours * 3_600;
+        let at = |seconds: i64| EventTime::from_nanos(seconds * NANOS_PER_SECOND);
+        let stale = certainly_stale(Some(hours(20)), None);
+        assert_eq!(stale, Some(at(hours(8))), "twelve hours may be the zone's");
+        let ours = Some((at(hours(20)), false));
+        assert_eq!(certainly_stale(Some(hours(20)), ours), Some(at(hours(20))), "ours are exact");
     }
 
     #[test]
