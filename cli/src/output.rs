@@ -14,15 +14,7 @@ use crate::args::Output;
 /// Prints an error and its causes on stderr.
 #[expect(clippy::print_stderr, reason = "errors are for people, on stderr")]
 pub fn error(error: &anyhow::Error) {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
-        // Some libraries repeat their cause in their own message.
-        if !text.contains(&cause) {
-            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
-        }
-    }
-    eprintln!("error: {text}");
+    eprintln!("error: {}", scheduler::chain(error.as_ref()));
 }
 
 /// Prints a value as JSON, or as text.

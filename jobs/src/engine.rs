@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
-use feast::config::OnBadRow;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use model::{Receipt, invariant};
@@ -190,13 +189,6 @@ async fn report(plan: &WindowPlan, row: &RefusedRow) -> BadRowReport {
     let found = locate(&plan.source, &plan.selection, &key).await;
     let (file, number) = found.map_or(("?".to_owned(), None), |(file, row)| (file, Some(row)));
     BadRowReport { file, row: number, column: row.column.clone(), reason: row.reason.clone() }
-}
-
-impl WindowPlan {
-    /// Tells whether refused rows are skipped and counted.
-    pub fn skips_bad_rows(&self) -> bool {
-        self.spec.on_bad_row == OnBadRow::Skip
-    }
 }
 
 #[cfg(test)]

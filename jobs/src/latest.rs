@@ -14,6 +14,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
@@ -38,6 +39,16 @@ pub struct LatestColumns {
     pub event_time: usize,
     /// Created time, `Timestamp(ns)`, null loses.
     pub created_time: Option<usize>,
+}
+
+impl LatestColumns {
+    /// The key columns as expressions: equal ones belong into one partition.
+    pub(crate) fn key_exprs(&self, schema: &Schema) -> Vec<Arc<dyn PhysicalExpr>> {
+        let key = |&index: &usize| -> Arc<dyn PhysicalExpr> {
+            Arc::new(Column::new(schema.field(index).name(), index))
+        };
+        self.keys.iter().map(key).collect()
+    }
 }
 
 /// Keeps the newest row of each entity key.
@@ -98,12 +109,7 @@ impl ExecutionPlan for LatestExec {
     }
 
     fn required_input_distribution(&self) -> Vec<Distribution> {
-        let schema = self.input.schema();
-        let key = |&index: &usize| -> Arc<dyn PhysicalExpr> {
-            let name = schema.field(index).name();
-            Arc::new(datafusion::physical_expr::expressions::Column::new(name, index))
-        };
-        vec![Distribution::KeyPartitioned(self.columns.keys.iter().map(key).collect())]
+        vec![Distribution::KeyPartitioned(self.columns.key_exprs(&self.input.schema()))]
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {

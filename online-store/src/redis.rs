@@ -114,7 +114,7 @@ impl RedisStore {
                 second: second.to_owned(),
             });
         }
-        self.check_writable().await?;
+        self.repeat(|link| async move { self.connection.check_writable(&link).await }).await?;
         Ok(RedisView::new(view, self.run_id().await?))
     }
 
@@ -130,14 +130,7 @@ impl RedisStore {
     }
 
     async fn run_id(&self) -> Result<Option<String>, Error> {
-        let mut failed = 0;
-        loop {
-            let link = self.connection.link().await;
-            match self.connection.run_id(&link).await {
-                Ok(run_id) => return Ok(run_id),
-                Err(failure) => failed = self.recover(&link, failure, failed).await?,
-            }
-        }
+        self.repeat(|link| async move { self.connection.run_id(&link).await }).await
     }
 
     /// Writes a batch. A repeated call is safe: rows that it wrote before are found equal in time
@@ -260,12 +253,16 @@ impl RedisStore {
         }
     }
 
-    async fn check_writable(&self) -> Result<(), Error> {
+    /// Does something that is safe to repeat until it succeeds or no try is left.
+    async fn repeat<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        action: impl Fn(Link) -> F,
+    ) -> Result<T, Error> {
         let mut failed = 0;
         loop {
             let link = self.connection.link().await;
-            match self.connection.check_writable(&link).await {
-                Ok(()) => return Ok(()),
+            match action(link.clone()).await {
+                Ok(value) => return Ok(value),
                 Err(failure) => failed = self.recover(&link, failure, failed).await?,
             }
         }
@@ -276,15 +273,8 @@ impl RedisStore {
         view: &OnlineView,
         keys: &[Vec<u8>],
     ) -> Result<Vec<Option<StoredRow>>, Error> {
-        let view = RedisView::new(view, None);
-        let mut failed = 0;
-        loop {
-            let link = self.connection.link().await;
-            match self.read_once(&link, &view, keys).await {
-                Ok(rows) => return Ok(rows),
-                Err(failure) => failed = self.recover(&link, failure, failed).await?,
-            }
-        }
+        let view = &RedisView::new(view, None);
+        self.repeat(|link| async move { self.read_once(&link, view, keys).await }).await
     }
 
     async fn read_once(

@@ -51,6 +51,10 @@ impl Board {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(crate) fn job(&self, job: usize) -> JobBoard {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)[job].clone()
+    }
+
     pub(crate) fn set(&self, jobs: Vec<JobBoard>) {
         *self.jobs.lock().unwrap_or_else(PoisonError::into_inner) = jobs;
     }

@@ -43,7 +43,7 @@ pub(crate) async fn run(context: &JobContext<'_>, index: usize, selected: &Selec
     let started = Instant::now();
     let job_id = JobId::from_uuid(Uuid::now_v7());
     let ended = attempt(context, index, selected, job_id).await;
-    let board = context.board.jobs().swap_remove(index);
+    let board = context.board.job(index);
     let mut report = JobReport {
         job_id,
         view: selected.view.name.clone(),
@@ -193,7 +193,7 @@ async fn window(
     };
     // Durable before the first write: what was read can be told afterwards, whatever happens.
     scheduler.ledger()?.open_window(&opened).await?;
-    let progress = context.board.jobs()[index].progress.clone();
+    let progress = context.board.job(index).progress;
     context.board.update(index, |job| {
         job.phase = Phase::Running;
         job.rows_max = plan.rows_max();

@@ -17,7 +17,7 @@ mod status;
 mod trigger;
 
 pub use board::{Board, JobBoard, Phase};
-pub use error::Error;
+pub use error::{Error, chain};
 pub use plan::{PlanReport, ViewPlan};
 pub use report::{JobReport, RunReport};
 pub use status::{StatusReport, ViewReport};

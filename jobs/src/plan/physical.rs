@@ -251,11 +251,7 @@ fn repartition(input: Plan, columns: &LatestColumns, partitions: usize) -> Resul
     if partitions == 1 {
         return Ok(input);
     }
-    let schema = input.schema();
-    let key = |&index: &usize| -> Arc<dyn PhysicalExpr> {
-        Arc::new(Column::new(schema.field(index).name(), index))
-    };
-    let keys = columns.keys.iter().map(key).collect();
+    let keys = columns.key_exprs(&input.schema());
     Ok(Arc::new(RepartitionExec::try_new(input, Partitioning::Hash(keys, partitions))?))
 }
 

@@ -95,7 +95,6 @@ async fn list_plain(
     store: &dyn ObjectStore,
     location: &Location,
 ) -> Result<Vec<(ObjectMeta, Vec<(String, String)>)>, Error> {
-    let failed = |source| Error::List { path: location.shown.clone(), source };
     let root = store_path(&location.path)?;
     let is_directory = location.path.is_empty() || location.path.ends_with('/');
     if !is_directory {
@@ -104,21 +103,29 @@ async fn list_plain(
             Err(object_store::Error::NotFound { .. }) => {}
             // A local directory answers `head` with an I/O error of its own.
             Err(_) if location.is_local_directory() => {}
-            Err(source) => return Err(failed(source)),
+            Err(source) => return Err(Error::List { path: location.shown.clone(), source }),
         }
     }
-    let listed: Vec<ObjectMeta> = match store.list(Some(&root)).try_collect().await {
-        Ok(listed) => listed,
-        Err(object_store::Error::NotFound { .. }) => Vec::new(),
-        Err(source) => return Err(failed(source)),
-    };
-    Ok(listed
+    Ok(list_below(store, &root, location)
+        .await?
         .into_iter()
         .filter_map(|meta| {
             let below = segments_below(&meta.location, &root)?;
             is_data_file(&below).then(|| (meta, hive(&below)))
         })
         .collect())
+}
+
+/// Everything below a path; nothing where there is no such path.
+async fn list_below(
+    store: &dyn ObjectStore,
+    root: &StorePath,
+    location: &Location,
+) -> Result<Vec<ObjectMeta>, Error> {
+    match store.list(Some(root)).try_collect().await {
+        Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
+        listed => listed.map_err(|source| Error::List { path: location.shown.clone(), source }),
+    }
 }
 
 async fn list_glob(
@@ -134,12 +141,8 @@ async fn list_glob(
     let is_literal = |segment: &&str| !segment.contains(['*', '?', '[']);
     let literal: Vec<&str> = location.path.split('/').take_while(is_literal).collect();
     let root = store_path(&literal.join("/"))?;
-    let listed: Vec<ObjectMeta> = match store.list(Some(&root)).try_collect().await {
-        Ok(listed) => listed,
-        Err(object_store::Error::NotFound { .. }) => Vec::new(),
-        Err(source) => return Err(Error::List { path: location.shown.clone(), source }),
-    };
-    Ok(listed
+    Ok(list_below(store, &root, location)
+        .await?
         .into_iter()
         .filter_map(|meta| {
             let text = meta.location.as_ref();
