@@ -175,6 +175,9 @@ pub struct Selection {
     /// Succeed when there is no view to materialize.
     #[arg(long)]
     pub allow_empty: bool,
+    /// Write nothing when it may not fit into Redis's memory, instead of warning.
+    #[arg(long)]
+    pub refuse_over_memory: bool,
     /// Views side by side; `tidegate.parallel` or 2 by default.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: Option<u16>,

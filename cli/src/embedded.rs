@@ -7,7 +7,7 @@ use anyhow::Context;
 use executor::OnlineSinks;
 use jobs::{Session, SessionOptions, session::MEMORY_LIMIT_BYTES};
 use metastore::{Ledger, LedgerUrl};
-use online_store::{OnlineStore, WriteLimits};
+use online_store::{OnlineStore, PaceLimits, WriteLimits};
 use registry::Registry;
 use scheduler::{Process, Scheduler};
 
@@ -64,7 +64,14 @@ fn session(repo: &Repo) -> anyhow::Result<Session> {
 
 /// Connects the online store.
 pub async fn online_store(repo: &Repo) -> anyhow::Result<Arc<OnlineStore>> {
-    let store = OnlineStore::connect(&repo.config.online_store, WriteLimits::default()).await?;
+    let settings = &repo.config.tidegate;
+    let default = PaceLimits::default();
+    let pace = PaceLimits {
+        rows_per_second_max: settings.rows_per_second_max,
+        latency_max: settings.latency_limit.unwrap_or(default.latency_max),
+    };
+    let limits = WriteLimits { pace, ..WriteLimits::default() };
+    let store = OnlineStore::connect(&repo.config.online_store, limits).await?;
     Ok(Arc::new(store))
 }
 

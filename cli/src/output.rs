@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Context;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use model::{EventTime, Interval, RunState};
+use model::{ByteSize, EventTime, Interval, RunState};
 use scheduler::{JobReport, PlanReport, RunReport, ViewPlan};
 use serde::Serialize;
 
@@ -70,18 +70,6 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// Bytes in the unit that suits them.
-pub fn bytes(number: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = number as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit < UNITS.len() - 1 {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{number} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
 /// A moment of our own clock: nobody needs its nanoseconds.
 pub fn moment(time: EventTime) -> String {
     time.to_utc().to_rfc3339_opts(chrono::SecondsFormat::Secs, false)
@@ -128,6 +116,9 @@ fn run_text(report: &RunReport, store: &str) -> String {
                 "\nskipped: {view}: column `{column}` of row {row} of `{file}`: {reason}"
             ));
         }
+    }
+    for warning in &report.warnings {
+        text.push_str(&format!("\nwarning: {warning}"));
     }
     let landed = report.jobs.iter().filter(|job| job.is_landed()).count();
     let summary = match report.state {
@@ -195,7 +186,7 @@ fn plan_row(view: &ViewPlan) -> [String; 7] {
         last(interval).to_string(),
         format!("{} of {}", view.files_read, view.files),
         format!("{} of {}", view.row_groups_read, view.row_groups),
-        bytes(view.bytes),
+        ByteSize(view.bytes).to_string(),
         count(view.rows),
     ]
 }
@@ -209,11 +200,5 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(number), text);
         }
-    }
-
-    #[test]
-    fn bytes_take_the_unit_that_suits_them() {
-        assert_eq!(bytes(1_023), "1023 B");
-        assert_eq!(bytes(1_536), "1.5 KiB");
     }
 }

@@ -124,9 +124,7 @@ fn default_ledger(registry: &RegistryLocation) -> anyhow::Result<String> {
 /// The online store in words, without secrets.
 pub fn online_store_name(config: &OnlineStoreConfig) -> String {
     match config {
-        OnlineStoreConfig::Redis(redis) => {
-            format!("redis {}:{}/{}", redis.host, redis.port, redis.db)
-        }
+        OnlineStoreConfig::Redis(redis) => format!("redis {}/{}", redis.servers, redis.db),
         OnlineStoreConfig::Sqlite { path } => format!("sqlite {}", path.display()),
     }
 }

@@ -1,10 +1,11 @@
 //! `jobs::FeatureSink` over the online store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jobs::{FeatureSink, FeatureSinks, SinkError};
-use model::{EncodedBatch, OnlineView, WriteCounts};
+use model::{EncodedBatch, MemoryState, OnlineView, RowSize, WriteCounts};
 use online_store::{OnlineStore, PreparedView};
 
 /// Sinks of one online store, a sink a view.
@@ -29,6 +30,18 @@ impl FeatureSinks for OnlineSinks {
     async fn open(&self, view: &OnlineView) -> Result<Arc<dyn FeatureSink>, SinkError> {
         let view = self.store.prepare(view).await.map_err(sink_error)?;
         Ok(Arc::new(OnlineSink { store: Arc::clone(&self.store), view }))
+    }
+
+    async fn memory(&self) -> Result<Vec<MemoryState>, SinkError> {
+        self.store.server_memory().await.map_err(sink_error)
+    }
+
+    fn row_bytes(&self, view: &OnlineView, size: &RowSize) -> u64 {
+        self.store.row_bytes(view, size)
+    }
+
+    fn slowed(&self) -> Duration {
+        self.store.slowed()
     }
 }
 

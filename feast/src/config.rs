@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 mod connection_string;
 mod error;
@@ -129,11 +131,9 @@ pub enum OnlineStoreConfig {
 /// `online_store` of type redis.
 #[derive(Clone, PartialEq)]
 pub struct RedisConfig {
-    /// Host.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Database number.
+    /// Where the server or the servers are found.
+    pub servers: RedisServers,
+    /// Database number; 0 in a cluster, which has no other.
     pub db: u8,
     /// User for `AUTH`.
     pub username: Option<String>,
@@ -150,8 +150,7 @@ pub struct RedisConfig {
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConfig")
-            .field("host", &self.host)
-            .field("port", &self.port)
+            .field("servers", &self.servers)
             .field("db", &self.db)
             .field("username", &self.username)
             .field("password", &self.password.as_ref().map(|_| redact::HIDDEN))
@@ -159,6 +158,74 @@ impl fmt::Debug for RedisConfig {
             .field("key_ttl_seconds", &self.key_ttl_seconds)
             .field("skip_dedup", &self.skip_dedup)
             .finish()
+    }
+}
+
+/// Where Redis is found: `redis_type` and the nodes of `connection_string`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum RedisServers {
+    /// `redis_type: redis`: one server.
+    One(RedisNode),
+    /// `redis_type: redis_cluster`: nodes of a cluster, of which any can name the others.
+    Cluster(Vec<RedisNode>),
+    /// `redis_type: redis_sentinel`: sentinels, which know where the master is.
+    Sentinel {
+        /// `sentinel_master`: the name under which the sentinels know it.
+        master: String,
+        /// The sentinels, in the order in which they are asked.
+        sentinels: Vec<RedisNode>,
+        /// The sentinels' own password, from `sentinel_kwargs`.
+        password: Option<String>,
+    },
+}
+
+impl RedisServers {
+    /// The nodes that the connection string names; of one server only that.
+    pub fn nodes(&self) -> &[RedisNode] {
+        match self {
+            Self::One(node) => std::slice::from_ref(node),
+            Self::Cluster(nodes) | Self::Sentinel { sentinels: nodes, .. } => nodes,
+        }
+    }
+}
+
+/// The nodes, as in the connection string, and the master's name.
+impl fmt::Display for RedisServers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, node) in self.nodes().iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{node}")?;
+        }
+        match self {
+            Self::Sentinel { master, .. } => write!(f, " ({master})"),
+            Self::One(_) | Self::Cluster(_) => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for RedisServers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let form = match self {
+            Self::One(_) => "One",
+            Self::Cluster(_) => "Cluster",
+            Self::Sentinel { .. } => "Sentinel",
+        };
+        f.debug_tuple(form).field(&format_args!("{self}")).finish()
+    }
+}
+
+/// Host and port of a Redis server or sentinel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisNode {
+    /// Host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl fmt::Display for RedisNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
     }
 }
 
@@ -188,6 +255,12 @@ pub struct TidegateConfig {
     pub parallel: Option<usize>,
     /// `memory_limit` in bytes, for one process.
     pub memory_limit_bytes: Option<u64>,
+    /// `max_rows_per_second`: the ceiling of writes to the online store, for one process.
+    pub rows_per_second_max: Option<NonZeroU64>,
+    /// `latency_limit`: writes slow down while the online store takes longer to answer.
+    pub latency_limit: Option<Duration>,
+    /// `refuse_over_memory`: a run that may not fit into Redis is refused.
+    pub refuse_over_memory: bool,
     /// `object_store`: options by their object_store names (`aws_endpoint`, …).
     pub object_store: BTreeMap<String, String>,
 }
@@ -202,6 +275,9 @@ impl fmt::Debug for TidegateConfig {
             .field("on_bad_row", &self.on_bad_row)
             .field("parallel", &self.parallel)
             .field("memory_limit_bytes", &self.memory_limit_bytes)
+            .field("rows_per_second_max", &self.rows_per_second_max)
+            .field("latency_limit", &self.latency_limit)
+            .field("refuse_over_memory", &self.refuse_over_memory)
             .field("object_store", &options)
             .finish()
     }
@@ -224,8 +300,11 @@ mod tests {
     #[test]
     fn no_password_is_printed() {
         let redis = RedisConfig {
-            host: "h".to_owned(),
-            port: 1,
+            servers: RedisServers::Sentinel {
+                master: "m".to_owned(),
+                sentinels: vec![RedisNode { host: "h".to_owned(), port: 1 }],
+                password: Some("secret".to_owned()),
+            },
             db: 0,
             username: None,
             password: Some("secret".to_owned()),
@@ -241,6 +320,7 @@ mod tests {
         let location = RegistryLocation::Postgres("postgresql://u:secret@h/d".to_owned());
         let printed = format!("{redis:?} {tidegate:?} {location:?} {location}");
         assert!(!printed.contains("secret\""), "{printed}");
+        assert!(printed.contains("h:1 (m)"), "{printed}");
         assert!(!printed.contains("u:secret"), "{printed}");
         assert!(printed.contains("postgresql://u:***@h/d"), "{printed}");
     }

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod datetime;
+pub mod duration;
 pub mod entity_key;
 pub mod feature_view;
 pub mod interval;

@@ -14,7 +14,7 @@ use crate::plan::{self, WindowPlan};
 use crate::progress::Progress;
 use crate::session::{BATCH_ROWS, Session};
 use crate::sink::{BadRowError, FeatureSink, RefusedRow, SinkError, SinkParts, receipts};
-use crate::source::{RowKey, locate};
+use crate::source::{ReadError, RowKey, locate};
 
 /// A row that was left out, for the report.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -70,6 +70,7 @@ pub async fn run(
     };
     confirming.confirm().await.map_err(|error| Error::Unconfirmed {
         view: plan.view().to_owned(),
+        retryable: error.retryable,
         source: error.source,
     })?;
     receipt.rows_read = progress.snapshot().read;
@@ -137,8 +138,8 @@ async fn explain(plan: &WindowPlan, error: DataFusionError) -> Error {
     if find::<SinkError>(&error).is_some() {
         return sink_error(view, error);
     }
-    if let Some(object_store::Error::Precondition { path, .. }) = find(&error) {
-        return Error::SourceChanged { view, file: path.clone() };
+    if let Some(read) = find::<ReadError>(&error) {
+        return read.clone().into();
     }
     match error.find_root() {
         DataFusionError::ResourcesExhausted(_) => Error::Memory { view, source: error },

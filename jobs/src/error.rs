@@ -3,6 +3,7 @@
 use datafusion::error::DataFusionError;
 
 use crate::encode;
+use crate::source::ReadError;
 
 /// Why a window could not be planned or run.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +28,10 @@ pub enum Error {
         source: object_store::Error,
     },
     /// Files could not be listed.
-    #[error("failed to list `{path}`")]
+    #[error(
+        "failed to list `{path}`; check that the object store answers and that the options in \
+         `tidegate.object_store` fit it"
+    )]
     List {
         /// The path that was listed.
         path: String,
@@ -50,6 +54,9 @@ pub enum Error {
         /// The cause.
         source: parquet::errors::ParquetError,
     },
+    /// A file could not be got from its object store.
+    #[error(transparent)]
+    Read(ReadError),
     /// A file lacks a column.
     #[error("column `{column}` ({role}) does not exist in `{file}`, which has: {columns}")]
     MissingColumn {
@@ -159,14 +166,12 @@ pub enum Error {
         /// What DataFusion says of its consumers.
         source: DataFusionError,
     },
-    /// A file was replaced between planning and reading.
+    /// A file was replaced or removed after it was listed.
     #[error(
-        "`{file}` was replaced while view `{view}` was being read; nothing was committed, run it \
+        "`{file}` was replaced or removed while it was being read; nothing was committed, run it \
          again"
     )]
     SourceChanged {
-        /// The view.
-        view: String,
         /// The file.
         file: String,
     },
@@ -185,6 +190,8 @@ pub enum Error {
     Unconfirmed {
         /// The view.
         view: String,
+        /// Whether the same window may land later, or at once from its start.
+        retryable: bool,
         /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -202,17 +209,16 @@ impl Error {
     /// Tells whether running the window again from its start, at once, is the way out: what went
     /// wrong is over, but an attempt cannot go on from it.
     pub fn asks_for_new_attempt(&self) -> bool {
-        matches!(self, Self::Unconfirmed { .. } | Self::SourceChanged { .. })
+        matches!(self, Self::Unconfirmed { retryable: true, .. } | Self::SourceChanged { .. })
     }
 
     /// Tells whether trying again may help without anyone changing anything.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Store { .. }
-            | Self::List { .. }
-            | Self::SourceChanged { .. }
-            | Self::Unconfirmed { .. } => true,
-            Self::Sink { retryable, .. } => *retryable,
+            Self::Store { .. } | Self::List { .. } | Self::Read(_) | Self::SourceChanged { .. } => {
+                true
+            }
+            Self::Sink { retryable, .. } | Self::Unconfirmed { retryable, .. } => *retryable,
             Self::Path { .. }
             | Self::NoFiles { .. }
             | Self::File { .. }
@@ -227,5 +233,11 @@ impl Error {
             | Self::Memory { .. }
             | Self::Engine { .. } => false,
         }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        if error.is_change() { Self::SourceChanged { file: error.file } } else { Self::Read(error) }
     }
 }

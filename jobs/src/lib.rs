@@ -13,8 +13,6 @@ pub mod session;
 pub mod sink;
 pub mod source;
 
-mod pinned;
-
 pub use engine::{BadRowReport, Outcome, run};
 pub use error::Error;
 pub use plan::{PlannedFile, WindowPlan, WindowSpec, feature_columns};

@@ -4,6 +4,7 @@
 //! together by hand: every node is known, and none of an optimizer's choices is left to it.
 
 mod physical;
+mod size;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -130,7 +131,7 @@ impl WindowPlan {
                 role: format!("tag `{TAG_ACTIVE_WHEN}`"),
             });
         }
-        let selection = source.select(&need, spec.interval)?;
+        let selection = source.select(&need, spec.interval).await?;
         let schema = physical::encoder_schema(&spec, &need, &selection, active.is_some())?;
         let encoder = encoder(&spec, &need, &schema, active.is_some()).map_err(|error| {
             let file = source.files[0].listed.shown.clone();

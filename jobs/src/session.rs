@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
-use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 use url::Url;
 
 use crate::error::Error;
+use crate::latest::NewestPool;
+use crate::source::Stores;
 
 /// Rows of a batch between plan nodes: large enough to amortise a call, small enough that a
 /// batch of wide rows stays in cache. DataFusion's own default.
@@ -26,6 +26,11 @@ pub const MEMORY_LIMIT_BYTES: u64 = 2 << 30;
 /// Names the biggest consumers when the limit is reached; more than a handful is noise.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("3 is not 0");
 
+/// A scan reads ahead up to this share of the memory limit, one byte in so many…
+const AHEAD_SHARE: u64 = 8;
+/// … and no more than this, which fills a line of 5 Gbit/s with 50 ms a round trip.
+const AHEAD_BYTES_MAX: u64 = 32 << 20;
+
 /// What a session is made from.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
@@ -33,7 +38,8 @@ pub struct SessionOptions {
     pub partitions: usize,
     /// Memory that all plans of the session may hold, in bytes.
     pub memory_limit_bytes: u64,
-    /// Options for object stores by their object_store names: `aws_endpoint`, `aws_region`, ….
+    /// Options for object stores by their object_store names: `aws_endpoint`, `timeout`, …; and
+    /// `max_retries` and `retry_timeout`.
     pub object_store: BTreeMap<String, String>,
 }
 
@@ -42,6 +48,7 @@ pub struct SessionOptions {
 pub struct Session {
     context: SessionContext,
     options: SessionOptions,
+    stores: Arc<Stores>,
 }
 
 impl Session {
@@ -51,14 +58,15 @@ impl Session {
     /// When DataFusion refuses the settings.
     pub fn new(options: SessionOptions) -> Result<Self, datafusion::error::DataFusionError> {
         let limit = usize::try_from(options.memory_limit_bytes).unwrap_or(usize::MAX);
-        let pool = TrackConsumersPool::new(GreedyMemoryPool::new(limit), CONSUMERS_NAMED);
+        let pool = TrackConsumersPool::new(NewestPool::new(limit), CONSUMERS_NAMED);
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
         let mut config = SessionConfig::new()
             .with_batch_size(BATCH_ROWS)
             .with_target_partitions(options.partitions.max(1));
         // Column names are case sensitive in Feast, in predicates too.
         config.options_mut().sql_parser.enable_ident_normalization = false;
-        Ok(Self { context: SessionContext::new_with_config_rt(config, runtime), options })
+        let context = SessionContext::new_with_config_rt(config, runtime);
+        Ok(Self { context, options, stores: Arc::default() })
     }
 
     /// DataFusion's context.
@@ -76,33 +84,22 @@ impl Session {
         self.options.partitions.max(1)
     }
 
-    /// Readers of a store's Parquet files that keep footers for the whole session, so that running
-    /// does not read again what planning has read.
-    pub(crate) fn readers(&self, store: Arc<dyn ObjectStore>) -> CachedParquetFileReaderFactory {
-        let cache = self.runtime().cache_manager.get_file_metadata_cache();
-        CachedParquetFileReaderFactory::new(store, cache)
-    }
-
-    /// Opens the object store of a URL, with a source's own endpoint if it has one.
+    /// The object store of a URL, with a source's own endpoint if it has one. Opened once.
     ///
     /// # Errors
     /// [`Error::Store`] when the scheme is unknown or the options do not fit.
     pub fn store(&self, url: &Url, endpoint: Option<&str>) -> Result<Arc<dyn ObjectStore>, Error> {
-        if url.scheme() == "file" {
-            return Ok(Arc::new(LocalFileSystem::new()));
-        }
-        let mut options = self.options.object_store.clone();
-        if let Some(endpoint) = endpoint {
-            options.insert("aws_endpoint".to_owned(), endpoint.to_owned());
-            // An endpoint of one's own is rarely reachable as `bucket.host`.
-            options.insert("aws_virtual_hosted_style_request".to_owned(), "false".to_owned());
-        }
-        if options.get("aws_endpoint").is_some_and(|endpoint| endpoint.starts_with("http://")) {
-            options.insert("aws_allow_http".to_owned(), "true".to_owned());
-        }
-        object_store::parse_url_opts(url, options)
-            .map(|(store, _)| Arc::from(store))
-            .map_err(|source| Error::Store { url: url.to_string(), source })
+        self.stores.open(url, endpoint, &self.options.object_store)
+    }
+
+    /// Uses an object store for a URL from now on, instead of opening one.
+    pub fn put_store(&self, url: Url, store: Arc<dyn ObjectStore>) {
+        self.stores.put(url, store);
+    }
+
+    /// Bytes that a scan may read before anybody asks for them.
+    pub(crate) fn bytes_ahead_max(&self) -> u64 {
+        (self.options.memory_limit_bytes / AHEAD_SHARE).min(AHEAD_BYTES_MAX)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, UInt64Array};
 use arrow::datatypes::{
@@ -25,7 +26,7 @@ use datafusion::physical_plan::{
     PlanProperties,
 };
 use futures::{StreamExt, TryStreamExt};
-use model::{EncodedBatch, EventTime, OnlineView, Receipt, WriteCounts};
+use model::{EncodedBatch, EventTime, MemoryState, OnlineView, Receipt, RowSize, WriteCounts};
 
 use crate::encode::{self, Encoded, Encoder};
 use crate::progress::Progress;
@@ -55,7 +56,8 @@ pub trait FeatureSink: Send + Sync + fmt::Debug {
     /// store can tell.
     ///
     /// # Errors
-    /// When it may be gone: the window is to be run again from its start.
+    /// When it may be gone. If the error is retryable, the window is to be run again from its
+    /// start; if not, that would only lose as much again.
     async fn confirm(&self) -> std::result::Result<(), SinkError>;
 }
 
@@ -71,6 +73,19 @@ pub trait FeatureSinks: Send + Sync + fmt::Debug {
     /// When the store cannot be reached or could not hold the view.
     async fn open(&self, view: &OnlineView)
     -> std::result::Result<Arc<dyn FeatureSink>, SinkError>;
+
+    /// The memory of the store's servers; empty where the store has no limit of its own, or does
+    /// not tell.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    async fn memory(&self) -> std::result::Result<Vec<MemoryState>, SinkError>;
+
+    /// Bytes that a new row of a view takes in the store's memory.
+    fn row_bytes(&self, view: &OnlineView, size: &RowSize) -> u64;
+
+    /// How long writing was held back so far because the store answered slowly.
+    fn slowed(&self) -> Duration;
 }
 
 /// A row that was refused, by what it can be found again with.

@@ -3,25 +3,39 @@
 //! Everything that is known before the first row is read is worked out here, once: `plan` prints
 //! it, the ledger pins it, and the scan reads exactly it.
 
+mod fetch;
 mod footer;
 mod list;
 mod locate;
+mod page;
+mod piece;
+mod read;
+mod reader;
 mod schema;
+mod span;
+mod store;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, SchemaRef};
 use datafusion::common::ScalarValue;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore};
-use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use url::Url;
 
+pub(crate) use fetch::ReadAhead;
 pub(crate) use footer::nanos_per;
 pub use list::resolve;
 pub use locate::{RowKey, locate};
+pub(crate) use piece::{Piece, pieces};
+pub use read::ReadError;
+pub(crate) use reader::{PieceIndex, Readers};
 pub use schema::{Need, NeededColumn};
+pub(crate) use store::Stores;
 
 use crate::error::Error;
 use crate::session::Session;
@@ -57,6 +71,12 @@ pub struct ListedFile {
     pub shown: String,
 }
 
+impl ListedFile {
+    fn pin(&self) -> read::Pin<'_> {
+        read::Pin { meta: &self.meta, shown: &self.shown }
+    }
+}
+
 /// One file with its footer.
 #[derive(Clone, Debug)]
 pub struct SourceFile {
@@ -82,7 +102,6 @@ pub struct Source {
     pub location: Location,
     /// Its object store.
     pub store: Arc<dyn ObjectStore>,
-    readers: CachedParquetFileReaderFactory,
     /// Its files in order of path; at least one.
     pub files: Vec<SourceFile>,
     /// Files that their directories rule out; nothing of them is read, not even the footer.
@@ -103,23 +122,29 @@ pub struct Selection {
 /// What is read of one file.
 #[derive(Clone, Debug)]
 pub struct SelectedFile {
+    /// The footer, with the places of the pages of row groups that are read in part.
+    footer: Arc<ParquetMetaData>,
     /// Index into [`Source::files`].
     pub file: usize,
     /// Values of the partition columns.
     pub partition_values: Vec<ScalarValue>,
-    /// The row groups that can hold rows of the window: index, rows, bytes of the columns read.
+    /// The row groups that can hold rows of the window.
     pub row_groups: Vec<RowGroup>,
 }
 
 /// One row group that is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowGroup {
     /// Its index in the file.
     pub index: usize,
-    /// Its rows.
+    /// Its rows, as far as they are read.
     pub rows: u64,
-    /// Compressed bytes of the columns that are read.
+    /// Compressed bytes that are read: those of the needed columns, and of the pages selected.
     pub bytes: u64,
+    /// Whether it is known to hold rows of the window and rows that are not.
+    is_cut: bool,
+    /// The rows of the pages that are read; `None` for all.
+    pub(crate) selection: Option<RowSelection>,
 }
 
 impl Source {
@@ -140,9 +165,8 @@ impl Source {
             // The columns must be known even when there is nothing to read.
             inside.push(outside.swap_remove(0));
         }
-        let readers = session.readers(Arc::clone(&store));
-        let files = footer::read_all(&readers, inside).await?;
-        Ok(Self { location, store, readers, files, outside })
+        let files = footer::read_all(store.as_ref(), inside).await?;
+        Ok(Self { location, store, files, outside })
     }
 
     /// The first file's Arrow schema: what a predicate over source columns is read against.
@@ -150,23 +174,64 @@ impl Source {
         self.files[0].footer.schema()
     }
 
-    /// Chooses the columns, files and row groups that a window needs.
+    /// Chooses the columns, files, row groups and pages that a window needs.
     ///
     /// # Errors
-    /// When a column is missing or of a type that does not fit.
-    pub fn select(&self, need: &Need, interval: Interval) -> Result<Selection, Error> {
+    /// When a column is missing or of a type that does not fit, or a page index cannot be read.
+    pub async fn select(&self, need: &Need, interval: Interval) -> Result<Selection, Error> {
         let merged = schema::merge(self, need)?;
-        let event_time = &need.event_time.source;
-        let mut files = Vec::with_capacity(self.files.len());
-        for (index, file) in self.files.iter().enumerate() {
-            let row_groups = footer::row_groups(file, &merged.file_schema, event_time, interval)?;
-            let partition_values = merged.partition_values(&file.listed);
-            files.push(SelectedFile { file: index, partition_values, row_groups });
-        }
+        let (schema, column) = (&merged.file_schema, need.event_time.source.as_str());
+        let files = futures::stream::iter(self.files.iter().enumerate())
+            .map(|(index, file)| {
+                let partition_values = merged.partition_values(&file.listed);
+                async move {
+                    let (footer, row_groups) =
+                        self.row_groups(file, schema, column, interval).await?;
+                    Ok::<_, Error>(SelectedFile {
+                        footer,
+                        file: index,
+                        partition_values,
+                        row_groups,
+                    })
+                }
+            })
+            .buffered(footer::FOOTERS_AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
         Ok(Selection {
-            file_schema: merged.file_schema,
+            file_schema: Arc::clone(schema),
             partition_fields: merged.partition_fields,
             files,
         })
+    }
+
+    /// The row groups of a file that can hold rows of the interval, narrowed to pages where that
+    /// pays.
+    async fn row_groups(
+        &self,
+        file: &SourceFile,
+        schema: &SchemaRef,
+        column: &str,
+        interval: Interval,
+    ) -> Result<(Arc<ParquetMetaData>, Vec<RowGroup>), Error> {
+        let leaves = footer::leaves_read(file, schema);
+        let groups = footer::row_groups(file, &leaves, column, interval)?;
+        let footer = file.footer.metadata();
+        let Some(leaf) = footer::time_leaf(file, column)? else {
+            return Ok((Arc::clone(footer), groups));
+        };
+        if !groups.iter().any(|group| page::pays(footer, group, leaf)) {
+            return Ok((Arc::clone(footer), groups));
+        }
+        let event_time = page::EventTime { column, leaf, interval };
+        page::narrow(self.store.as_ref(), file, groups, &leaves, event_time).await.map_err(
+            |source| match source {
+                ParquetError::External(error) if error.is::<ReadError>() => {
+                    let error = error.downcast::<ReadError>();
+                    Error::from(*error.expect("it was looked at"))
+                }
+                source => Error::File { file: file.listed.shown.clone(), source },
+            },
+        )
     }
 }

@@ -4,10 +4,11 @@
 //! Deliberately absent: anything Feast defines (see `feast`) and every SQL or Redis word.
 
 pub mod batch;
-pub mod duration;
+pub mod byte_size;
 pub mod id;
 pub mod interval;
 pub mod invariant;
+pub mod memory;
 pub mod receipt;
 pub mod retry;
 pub mod run;
@@ -16,9 +17,13 @@ pub mod view;
 pub mod watermark;
 pub mod window;
 
+pub use feast::duration;
+
 pub use batch::{ByteColumn, ByteColumnBuilder, EncodedBatch};
+pub use byte_size::ByteSize;
 pub use id::{JobId, RunId, WindowId};
 pub use interval::{Interval, IntervalSet};
+pub use memory::{Load, MemoryState, RowSize};
 pub use receipt::{Receipt, WriteCounts};
 pub use retry::RetryPolicy;
 pub use run::{JobState, RunKind, RunState};

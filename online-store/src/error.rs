@@ -25,11 +25,14 @@ pub enum Trouble {
     #[error("it is a replica that has lost its primary; point `connection_string` at the primary")]
     MasterDown,
     /// `CLUSTERDOWN`.
-    #[error("it is a node of a cluster that is down; Redis Cluster is not supported yet")]
+    #[error(
+        "its cluster is down, or some slot has no server; see what `redis-cli --cluster check` says"
+    )]
     ClusterDown,
     /// `MOVED` or `ASK`.
     #[error(
-        "it is a node of a cluster that does not hold the key; Redis Cluster is not supported yet"
+        "it is a node of a cluster that does not hold the key; set `redis_type: redis_cluster`, or \
+         run again when the cluster has settled"
     )]
     Moved,
     /// `TRYAGAIN`.
@@ -65,6 +68,17 @@ pub enum Error {
         /// Host and port.
         address: String,
     },
+    /// The server gave up keys, anybody's, to stay within its memory.
+    #[error(
+        "Redis at `{address}` evicted {keys} keys while rows were being written; raise \
+         `maxmemory`, or set `maxmemory-policy noeviction`"
+    )]
+    Evicted {
+        /// Host and port.
+        address: String,
+        /// How many.
+        keys: u64,
+    },
     /// The server does not accept our credentials, or does not let us run a command.
     #[error(
         "Redis at `{address}` refuses access; check `username` and `password` in \
@@ -85,6 +99,29 @@ pub enum Error {
         what: String,
         /// The cause.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// `redis_type` says cluster, and the server is none of one.
+    #[error("Redis at `{address}` is not in cluster mode; set `redis_type: redis`")]
+    NotACluster {
+        /// Hosts and ports.
+        address: String,
+    },
+    /// `redis_type` says sentinel, and the server is none.
+    #[error(
+        "Redis at `{address}` is no sentinel; name the sentinels in `connection_string`, or set \
+         `redis_type: redis`"
+    )]
+    NotASentinel {
+        /// Host and port.
+        address: String,
+    },
+    /// The sentinels answer and watch no master of the name.
+    #[error("no sentinel at `{address}` knows a master `{master}`; check `sentinel_master`")]
+    UnknownMaster {
+        /// Hosts and ports.
+        address: String,
+        /// The name.
+        master: String,
     },
     /// The connection was lost, or an answer took too long.
     #[error(
@@ -228,8 +265,12 @@ impl Error {
             | Self::ScriptMissing { .. } => true,
             Self::Exhausted { source, .. } => source.is_retryable(),
             Self::Sqlite { source, .. } => is_busy(source),
-            Self::Access { .. }
+            Self::Evicted { .. }
+            | Self::Access { .. }
             | Self::Tls { .. }
+            | Self::NotACluster { .. }
+            | Self::NotASentinel { .. }
+            | Self::UnknownMaster { .. }
             | Self::Refused { .. }
             | Self::Answer { .. }
             | Self::WrongType { .. }

@@ -10,11 +10,14 @@ pub mod conformance;
 mod error;
 mod limits;
 mod memory;
+mod pace;
 mod redis;
+mod redis_memory;
 mod sqlite;
 mod store;
 
 pub use error::{Error, Trouble};
 pub use limits::WriteLimits;
+pub use pace::PaceLimits;
 pub use sqlite::create_tables;
 pub use store::{OnlineStore, PreparedView, StoredRow};

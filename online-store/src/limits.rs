@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use model::RetryPolicy;
 
+use crate::pace::PaceLimits;
+
 /// Limits of a store's writes and reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteLimits {
     /// Rows in one call of the script.
     ///
-    /// Redis answers nobody else meanwhile. A hundred rows of six features take 0.4 ms, and calls
-    /// of more rows are no faster: the cost of a call itself is spread thin enough by then.
+    /// Redis answers nobody else meanwhile. Fifty rows of six features take 0.2 ms, and calls of
+    /// more rows are no faster: the cost of a call itself is spread thin enough by then.
     pub rows_per_call: usize,
     /// Values in one call, whatever the rows; a row of more values is a call of its own.
     ///
@@ -22,14 +24,21 @@ pub struct WriteLimits {
     ///
     /// Keeps large values from blocking Redis: copying 256 KiB takes well under 1 ms.
     pub bytes_per_call: usize,
-    /// Calls of one batch that wait for an answer at the same time.
+    /// Bytes after which a pipeline of commands ends; a longer command is a pipeline of its own.
+    pub pipeline_bytes: usize,
+    /// Pipelines of one lane that wait for an answer at the same time, besides the one that is
+    /// being sent.
     ///
-    /// Eight keep Redis busy over a round trip of several milliseconds.
-    pub calls_in_flight: usize,
-    /// Bytes of keys and values that all batches together may have in flight.
+    /// With their bytes this bounds our memory and the server's input buffers: eight of 64 KiB keep
+    /// Redis busy over a round trip of several milliseconds.
+    pub pipelines_in_flight: usize,
+    /// Connections to one server that write at the same time.
     ///
-    /// Bounds our memory and the server's input buffers.
-    pub bytes_in_flight_max: usize,
+    /// One keeps a single-threaded Redis busy while it has something to send. More of them fill the
+    /// gaps while batches are encoded.
+    pub lanes_max: usize,
+    /// How fast rows may be sent, by all writers together.
+    pub pace: PaceLimits,
     /// How long one command may take before its connection counts as lost; for SQLite, how long
     /// to wait for another writer.
     ///
@@ -48,11 +57,13 @@ pub struct WriteLimits {
 impl Default for WriteLimits {
     fn default() -> Self {
         Self {
-            rows_per_call: 100,
+            rows_per_call: 50,
             values_per_call: 4096,
             bytes_per_call: 256 * 1024,
-            calls_in_flight: 8,
-            bytes_in_flight_max: 16 * 1024 * 1024,
+            pipeline_bytes: 64 * 1024,
+            pipelines_in_flight: 8,
+            lanes_max: 8,
+            pace: PaceLimits::default(),
             command_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(5),
             retry: RetryPolicy {

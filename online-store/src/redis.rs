@@ -1,107 +1,132 @@
-//! Feast's Redis online store, written by compare-and-set inside Redis.
+//! Feast's Redis online store, written so that newer wins inside Redis.
 //!
-//! Holds the two loops: writing a batch call by call, and trying again. What a call carries is in
-//! `call`, what an answer means in `reply`, the connection in `connection`.
+//! Holds the two loops: over the servers that share a batch, and trying again. Which way rows take
+//! is decided in `route` and carried out in `write`; what an answer means is in `reply`.
 
 mod call;
 mod connection;
+mod dump;
+mod lane;
+mod lanes;
+mod memory;
 mod reply;
+mod route;
+mod rows;
+mod script;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod wire;
+mod write;
 
-use std::ops::Range;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use feast::config::RedisConfig;
 use feast::redis_layout::{decode_timestamp, feature_field, field_collision, timestamp_field};
+use fred::error::{Error as ClientError, ErrorKind};
 use fred::types::Value;
 use futures::StreamExt;
+use futures::future::join_all;
 use model::{EncodedBatch, OnlineView, WriteCounts};
-use tokio::sync::Semaphore;
 
 use crate::error::Error;
 use crate::limits::WriteLimits;
+use crate::pace::Pace;
 use crate::store::{StoredRow, assert_fits};
-use call::{Call, Shape};
-use connection::{Connection, Link};
+use connection::{Connection, Link, Server, Servers};
+use dump::{HashDump, ListpackLimits};
+use lanes::Lanes;
 use reply::{Failure, Remedy};
+use route::{Experience, Met, Route};
+use rows::{Outcome, Rows};
+use write::Writing;
 
-/// Permits of the semaphore are KiB, because it counts in 32 bits.
-const BYTES_PER_PERMIT: usize = 1024;
 /// Reads that wait for an answer at the same time: enough to hide the round trip.
 const READS_IN_FLIGHT: usize = 64;
+
+/// Rows of a view that go first, while nothing is known of what is stored.
+const FIRST_ROWS: usize = 256;
+
+/// What hashes may be listpacks where we may not ask: the least that any Redis comes with.
+const LISTPACK_DEFAULTS: ListpackLimits = ListpackLimits { fields: 128, bytes: 64 };
+
+/// The first version of Redis with listpack hashes.
+const LISTPACK_SINCE: u64 = 7;
 
 /// Feast's Redis online store.
 #[derive(Debug)]
 pub(crate) struct RedisStore {
     connection: Connection,
+    lanes: Lanes,
     limits: WriteLimits,
+    pace: Arc<Pace>,
     key_ttl_seconds: u64,
     skip_dedup: bool,
-    in_flight: Semaphore,
+    /// Cleared when a server does not take `RESTORE`.
+    restores: AtomicBool,
 }
 
-/// A view's place in Redis.
-#[derive(Clone, Debug)]
-pub(crate) struct RedisView {
+/// Where a view's values are in an entity's hash.
+#[derive(Debug)]
+struct Place {
     view: OnlineView,
     time_field: Bytes,
     fields: Vec<Bytes>,
-    /// The server as it was when the view was prepared.
-    run_id: Option<String>,
 }
 
-impl RedisView {
-    fn new(view: &OnlineView, run_id: Option<String>) -> Self {
+impl Place {
+    fn new(view: &OnlineView) -> Self {
         let storage_name = &view.view.storage_name;
         let field = |name: &String| Bytes::copy_from_slice(&feature_field(storage_name, name));
         Self {
             view: view.clone(),
             time_field: timestamp_field(storage_name).into(),
             fields: view.features.iter().map(|feature| field(&feature.name)).collect(),
-            run_id,
         }
     }
 }
 
-/// What is known of each call of a batch.
-struct Progress {
-    calls: Vec<Call>,
-    done: Vec<Option<WriteCounts>>,
-    /// Calls that may have been carried out without our hearing of it.
-    uncertain: Vec<bool>,
+/// A view that is ready to be written.
+#[derive(Debug)]
+pub(crate) struct RedisView {
+    place: Place,
+    key_ttl_seconds: u64,
+    /// A row's hash, and a tombstone's, which has an event time alone.
+    hash: HashDump,
+    tombstone: HashDump,
+    script: Bytes,
+    script_sha: Bytes,
+    experience: Mutex<Experience>,
+    /// The servers as they were when the view was prepared.
+    identities: BTreeMap<String, String>,
+    /// Keys that each of them had evicted by then.
+    evicted: BTreeMap<String, u64>,
 }
 
-impl Progress {
-    fn new(calls: Vec<Call>) -> Self {
-        Self { done: vec![None; calls.len()], uncertain: vec![false; calls.len()], calls }
-    }
-
-    /// The calls to send: all from the first that is not done. Those after it that are done are
-    /// sent again, so that of two rows of one key the later one still comes later.
-    fn open(&self) -> Range<usize> {
-        let first = self.done.iter().position(Option::is_none).unwrap_or(self.done.len());
-        first..self.calls.len()
-    }
-
-    fn total(&self) -> WriteCounts {
-        let mut total = WriteCounts::default();
-        self.done.iter().flatten().for_each(|counts| total.add(*counts));
-        total
+impl RedisView {
+    fn experience(&self) -> MutexGuard<'_, Experience> {
+        // Numbers that only cost time when they are off.
+        self.experience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl RedisStore {
-    pub(crate) async fn connect(config: &RedisConfig, limits: WriteLimits) -> Result<Self, Error> {
-        let permits = limits.bytes_in_flight_max.div_ceil(BYTES_PER_PERMIT).max(1);
+    pub(crate) async fn connect(
+        config: &RedisConfig,
+        limits: WriteLimits,
+        pace: Arc<Pace>,
+    ) -> Result<Self, Error> {
         Ok(Self {
             connection: Connection::open(config, &limits).await?,
+            lanes: Lanes::new(limits.lanes_max, limits.command_timeout),
             limits,
+            pace,
             key_ttl_seconds: config.key_ttl_seconds.unwrap_or(0),
             skip_dedup: config.skip_dedup,
-            in_flight: Semaphore::new(permits.min(u32::MAX as usize)),
+            restores: AtomicBool::new(true),
         })
     }
 
@@ -115,22 +140,72 @@ impl RedisStore {
             });
         }
         self.repeat(|link| async move { self.connection.check_writable(&link).await }).await?;
-        Ok(RedisView::new(view, self.run_id().await?))
+        let place = Place::new(view);
+        let (ttl, compares) = (self.key_ttl_seconds, !self.skip_dedup);
+        let script = script::newer_wins(&place.time_field, &place.fields, ttl, compares);
+        let script = Bytes::from(script);
+        let script_sha = self.repeat(|_| self.connection.load(&script)).await?;
+        let limits = self.repeat(|_| self.listpack_limits()).await?;
+        let mut fields = place.fields.clone();
+        fields.push(place.time_field.clone());
+        Ok(RedisView {
+            key_ttl_seconds: self.key_ttl_seconds,
+            hash: HashDump::new(&fields, limits),
+            tombstone: HashDump::new(&fields[place.fields.len()..], limits),
+            script,
+            script_sha,
+            experience: Mutex::default(),
+            identities: self.identities().await?,
+            evicted: self.evicted().await?,
+            place,
+        })
     }
 
-    /// Confirms that the server is still the one that the view was prepared on. One that has been
-    /// restarted, or that a failover has put in its place, may have lost what was acknowledged.
+    /// Confirms that the servers are still those that the view was prepared on. One that has been
+    /// restarted, or that a failover has put in its place, may have lost what was acknowledged; so
+    /// may one that has evicted keys.
     pub(crate) async fn confirm(&self, view: &RedisView) -> Result<(), Error> {
-        match (&view.run_id, self.run_id().await?) {
-            (Some(before), Some(now)) if *before != now => {
-                Err(Error::Restarted { address: self.connection.address().to_owned() })
-            }
-            _ => Ok(()),
+        let now = self.identities().await?;
+        // A primary that is gone has had another put in its place; none at all, we may not ask.
+        let is_other = |(name, id): &(&String, &String)| now.get(*name) != Some(id);
+        match view.identities.iter().find(is_other).filter(|_| !now.is_empty()) {
+            Some((address, _)) => Err(Error::Restarted { address: address.clone() }),
+            None => self.check_evictions(&view.evicted).await,
         }
     }
 
-    async fn run_id(&self) -> Result<Option<String>, Error> {
-        self.repeat(|link| async move { self.connection.run_id(&link).await }).await
+    async fn identities(&self) -> Result<BTreeMap<String, String>, Error> {
+        self.repeat(|_| self.connection.identities()).await
+    }
+
+    /// What hashes the first server keeps as listpacks; `None` when it is too old for them. The
+    /// servers of one cluster are set up alike.
+    async fn listpack_limits(&self) -> Result<Option<ListpackLimits>, Failure> {
+        let servers = self.connection.servers();
+        let version = self.connection.info("server", "redis_version:").await?;
+        let major = version.as_deref().and_then(|version| version.split('.').next()?.parse().ok());
+        if major.is_none_or(|major: u64| major < LISTPACK_SINCE) {
+            return Ok(None);
+        }
+        let setting = |name: &'static str, default: usize| {
+            let arguments = vec![Value::from("GET"), Value::from(name)];
+            let answer = self.connection.command_on(&servers, 0, "CONFIG", arguments);
+            async move {
+                match answer.await {
+                    Ok(answer) => {
+                        let pair: Vec<String> = answer.convert().unwrap_or_default();
+                        Ok(pair.get(1).and_then(|value| value.parse().ok()).unwrap_or(default))
+                    }
+                    // Where `CONFIG` is forbidden or unknown.
+                    Err(failure) if failure.remedy == Remedy::GiveUp => Ok(default),
+                    Err(failure) => Err(failure),
+                }
+            }
+        };
+        Ok(Some(ListpackLimits {
+            fields: setting("hash-max-listpack-entries", LISTPACK_DEFAULTS.fields).await?,
+            bytes: setting("hash-max-listpack-value", LISTPACK_DEFAULTS.bytes).await?,
+        }))
     }
 
     /// Writes a batch. A repeated call is safe: rows that it wrote before are found equal in time
@@ -140,99 +215,127 @@ impl RedisStore {
         view: &RedisView,
         batch: &EncodedBatch,
     ) -> Result<WriteCounts, Error> {
-        assert_fits(&view.view, batch);
-        let mut progress = Progress::new(call::cut(batch, &self.limits));
-        let (mut failed, mut reached) = (0, 0);
-        while !progress.open().is_empty() {
-            let link = self.connection.link().await;
-            let Err(failure) = self.send_open(&link, view, batch, &mut progress).await else {
-                break;
+        assert_fits(&view.place.view, batch);
+        let mut rows = Rows::new(batch);
+        let mut failed = 0;
+        loop {
+            let mut open = rows.open();
+            if open.is_empty() {
+                return Ok(rows.counts());
+            }
+            if view.experience().is_new() {
+                open.truncate(FIRST_ROWS);
+            }
+            let servers = self.connection.servers();
+            let Err(failure) = self.write_open(view, &mut rows, &open, &servers).await else {
+                continue;
             };
             // A failure after some progress is a new one, so that a long batch outlives several.
-            if progress.open().start > reached {
-                reached = progress.open().start;
+            if !open.iter().all(|row| rows.is_open(*row)) {
                 failed = 0;
             }
-            failed = self.recover(&link, failure, failed).await?;
+            self.lanes.close_free();
+            failed = self.recover(&servers, failure, failed, Some(view)).await?;
         }
-        Ok(progress.total())
     }
 
-    /// Sends every call that is not done, several at a time and in order. After the first failure
-    /// no further call is sent, and those under way are waited for.
-    async fn send_open(
+    /// Writes rows, each to its server, at all servers at once.
+    async fn write_open(
         &self,
-        link: &Link,
         view: &RedisView,
-        batch: &EncodedBatch,
-        progress: &mut Progress,
+        rows: &mut Rows<'_>,
+        open: &[u32],
+        servers: &Servers,
     ) -> Result<(), Failure> {
-        let stop = AtomicBool::new(false);
-        let open = progress.open();
-        let calls = progress.calls[open.clone()].to_vec();
-        let mut answers = futures::stream::iter(open.zip(calls))
-            .map(|(index, call)| {
-                let stop = &stop;
-                async move {
-                    let _permit = self.admit(call.bytes).await;
-                    if stop.load(Ordering::Relaxed) {
-                        return (index, None);
-                    }
-                    let answer = self.send(link, view, batch, &call).await;
-                    stop.fetch_or(answer.is_err(), Ordering::Relaxed);
-                    (index, Some(answer))
+        let route = self.route(view);
+        let shares = shares(rows, open, servers);
+        let written = join_all(shares.iter().map(|(server, share)| {
+            let server = &servers.list()[*server];
+            self.write_share(view, rows, share, server, servers.is_cluster(), Some(route))
+        }));
+        let mut elsewhere: BTreeMap<Server, Vec<u32>> = BTreeMap::new();
+        let mut failure = None;
+        for (outcome, sent) in written.await {
+            failure = failure.or(sent.err());
+            rows.settle(&outcome);
+            for (row, server) in outcome.elsewhere {
+                match Server::parse(&server) {
+                    Some(server) => elsewhere.entry(server).or_default().push(row),
+                    None => failure = failure.or(Some(try_again(self.connection.address()))),
                 }
-            })
-            .buffered(self.limits.calls_in_flight.max(1));
-        let mut first_failure = None;
-        while let Some((index, answer)) = answers.next().await {
-            match answer {
-                // A call that was done before keeps the counts of its first time.
-                Some(Ok(tally)) => {
-                    let counts = tally.counts(progress.uncertain[index]);
-                    progress.done[index].get_or_insert(counts);
-                }
-                Some(Err(failure)) => {
-                    progress.uncertain[index] |= failure.may_have_run;
-                    first_failure.get_or_insert(failure);
-                }
-                None => {}
             }
         }
-        first_failure.map_or(Ok(()), Err)
+        for (server, share) in elsewhere {
+            let (outcome, sent) = self.write_share(view, rows, &share, &server, true, None).await;
+            failure = failure.or(sent.err());
+            rows.settle(&outcome);
+            if !outcome.elsewhere.is_empty() {
+                failure = failure.or(Some(try_again(&server.to_string())));
+            }
+        }
+        failure.map_or(Ok(()), Err)
     }
 
-    async fn send(
+    /// Writes rows to one server. Without a route the server is not theirs, or not yet, and has to
+    /// be asked for each.
+    async fn write_share(
         &self,
-        link: &Link,
         view: &RedisView,
-        batch: &EncodedBatch,
-        call: &Call,
-    ) -> Result<reply::Tally, Failure> {
-        let shape = Shape {
-            time_field: &view.time_field,
-            fields: &view.fields,
-            key_ttl_seconds: self.key_ttl_seconds,
-            compares: !self.skip_dedup,
+        rows: &Rows<'_>,
+        share: &[u32],
+        server: &Server,
+        is_cluster: bool,
+        route: Option<Route>,
+    ) -> (Outcome, Result<(), Failure>) {
+        let mut writing = Writing {
+            view,
+            rows,
+            limits: &self.limits,
+            pace: &self.pace,
+            is_cluster,
+            is_asking: route.is_none(),
+            outcome: Outcome::default(),
+            met: Met::default(),
+            no_restore: None,
         };
-        let arguments = call.arguments(&shape, batch, self.connection.script());
-        let answer =
-            self.connection.command(link, "EVALSHA", arguments).await.map_err(|failure| {
-                failure.with_key(&view.view.view, |row| batch.keys.get(call.rows.start + row))
-            })?;
-        reply::tally(self.connection.address(), answer)
+        let mut taken = match self.lanes.take(&self.connection, server).await {
+            Ok(taken) => taken,
+            Err(failure) => return (writing.outcome, Err(failure)),
+        };
+        let route = route.unwrap_or(Route::Judge);
+        let sent = writing.run(&mut taken.lane, route, share).await;
+        let Writing { outcome, met, no_restore, .. } = writing;
+        if let Some(answer) = no_restore
+            && self.restores.swap(false, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                %server, %answer, "Redis does not take `RESTORE`; new rows take the slower way"
+            );
+        }
+        if sent.is_ok() {
+            taken.put_back();
+            view.experience().learn(met);
+        }
+        (outcome, sent)
     }
 
-    async fn admit(&self, bytes: usize) -> tokio::sync::SemaphorePermit<'_> {
-        let all = self.limits.bytes_in_flight_max.div_ceil(BYTES_PER_PERMIT).max(1);
-        let wanted = bytes.div_ceil(BYTES_PER_PERMIT).clamp(1, all);
-        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        self.in_flight.acquire_many(wanted).await.expect("the semaphore is never closed")
+    fn route(&self, view: &RedisView) -> Route {
+        match view.experience().route(self.restores.load(Ordering::Relaxed)) {
+            // What is to be written whatever is stored need not be looked at.
+            Route::Look { .. } if self.skip_dedup => Route::Judge,
+            route => route,
+        }
     }
 
     /// Waits and does what a failure calls for, trying that again as well; gives the number of
     /// failures so far, or the error when no try is left.
-    async fn recover(&self, link: &Link, failure: Failure, failed: u32) -> Result<u32, Error> {
+    async fn recover(
+        &self,
+        seen: &Servers,
+        failure: Failure,
+        failed: u32,
+        view: Option<&RedisView>,
+    ) -> Result<u32, Error> {
         let (mut failure, mut failed) = (failure, failed);
         loop {
             failed += 1;
@@ -241,10 +344,12 @@ impl RedisStore {
             };
             tracing::warn!(error = %failure.error, failed, ?pause, "trying the online store again");
             tokio::time::sleep(pause).await;
-            let remedied = match failure.remedy {
-                Remedy::LoadScript => self.connection.load_script(link).await,
-                Remedy::Reconnect => self.connection.replace(link).await,
-                Remedy::Wait | Remedy::GiveUp => Ok(()),
+            let remedied = match (failure.remedy, view) {
+                (Remedy::LoadScript, Some(view)) => {
+                    self.connection.load(&view.script).await.map(drop)
+                }
+                (Remedy::Reconnect, _) => self.connection.refresh(seen).await,
+                (Remedy::LoadScript | Remedy::Wait | Remedy::GiveUp, _) => Ok(()),
             };
             match remedied {
                 Ok(()) => return Ok(failed),
@@ -260,10 +365,11 @@ impl RedisStore {
     ) -> Result<T, Error> {
         let mut failed = 0;
         loop {
-            let link = self.connection.link().await;
-            match action(link.clone()).await {
+            let servers = self.connection.servers();
+            let link = self.connection.link();
+            match action(link).await {
                 Ok(value) => return Ok(value),
-                Err(failure) => failed = self.recover(&link, failure, failed).await?,
+                Err(failure) => failed = self.recover(&servers, failure, failed, None).await?,
             }
         }
     }
@@ -273,18 +379,18 @@ impl RedisStore {
         view: &OnlineView,
         keys: &[Vec<u8>],
     ) -> Result<Vec<Option<StoredRow>>, Error> {
-        let view = &RedisView::new(view, None);
-        self.repeat(|link| async move { self.read_once(&link, view, keys).await }).await
+        let place = &Place::new(view);
+        self.repeat(|link| async move { self.read_once(&link, place, keys).await }).await
     }
 
     async fn read_once(
         &self,
         link: &Link,
-        view: &RedisView,
+        place: &Place,
         keys: &[Vec<u8>],
     ) -> Result<Vec<Option<StoredRow>>, Failure> {
         let mut answers = futures::stream::iter(keys)
-            .map(|key| self.read_row(link, view, key))
+            .map(|key| self.read_row(link, place, key))
             .buffered(READS_IN_FLIGHT);
         let mut rows = Vec::with_capacity(keys.len());
         while let Some(row) = answers.next().await {
@@ -296,25 +402,46 @@ impl RedisStore {
     async fn read_row(
         &self,
         link: &Link,
-        view: &RedisView,
+        place: &Place,
         key: &[u8],
     ) -> Result<Option<StoredRow>, Failure> {
-        let fields = std::iter::once(&view.time_field).chain(&view.fields);
+        let fields = std::iter::once(&place.time_field).chain(&place.fields);
         let arguments = std::iter::once(Bytes::copy_from_slice(key)).chain(fields.cloned());
         let arguments = arguments.map(Value::Bytes).collect();
         let answer = self
             .connection
             .command(link, "HMGET", arguments)
             .await
-            .map_err(|failure| failure.of_key(&view.view.view, key))?;
-        let mut values = reply::values(self.connection.address(), answer, 1 + view.fields.len())?;
+            .map_err(|failure| failure.of_key(&place.view.view, key))?;
+        let mut values = reply::values(self.connection.address(), answer, 1 + place.fields.len())?;
         let time = values.remove(0);
         if time.is_none() && values.iter().all(Option::is_none) {
             return Ok(None);
         }
         let decode = |bytes: Bytes| {
-            decode_timestamp(&bytes).ok_or_else(|| reply::bad_time(&view.view.view, key))
+            decode_timestamp(&bytes).ok_or_else(|| reply::bad_time(&place.view.view, key))
         };
         Ok(Some(StoredRow { event_time: time.map(decode).transpose()?, values }))
     }
+}
+
+/// Rows by the server that holds their keys, in order; in a cluster those of one slot together.
+fn shares(rows: &Rows<'_>, open: &[u32], servers: &Servers) -> Vec<(usize, Vec<u32>)> {
+    if !servers.is_cluster() {
+        return vec![(0, open.to_vec())];
+    }
+    let mut by_slot: Vec<(u16, u32)> =
+        open.iter().map(|&row| (Servers::slot(rows.key(row)), row)).collect();
+    by_slot.sort_unstable();
+    let mut shares: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    for (_, row) in by_slot {
+        shares.entry(servers.owner(rows.key(row))).or_default().push(row);
+    }
+    shares.into_iter().collect()
+}
+
+/// A slot that is moved back and forth.
+fn try_again(address: &str) -> Failure {
+    let words = "TRYAGAIN the key is on its way to another server";
+    Failure::of_command(address, ClientError::new(ErrorKind::Cluster, words))
 }

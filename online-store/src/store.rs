@@ -1,12 +1,16 @@
 //! The one door to whichever online store the configuration names.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use feast::config::OnlineStoreConfig;
-use model::{EncodedBatch, OnlineView, WriteCounts};
+use model::{EncodedBatch, MemoryState, OnlineView, RowSize, WriteCounts};
 
 use crate::error::Error;
 use crate::limits::WriteLimits;
 use crate::memory::MemoryStore;
+use crate::pace::{Pace, PaceLimits};
 use crate::redis::{RedisStore, RedisView};
 use crate::sqlite::{SqliteStore, SqliteView};
 
@@ -16,6 +20,7 @@ use crate::sqlite::{SqliteStore, SqliteView};
 #[derive(Debug)]
 pub struct OnlineStore {
     backend: Backend,
+    pace: Arc<Pace>,
 }
 
 #[derive(Debug)]
@@ -33,7 +38,7 @@ pub struct PreparedView {
 
 #[derive(Clone, Debug)]
 enum Layout {
-    Redis(RedisView),
+    Redis(Arc<RedisView>),
     Sqlite(SqliteView),
     Memory(OnlineView),
 }
@@ -55,21 +60,24 @@ impl OnlineStore {
     /// # Errors
     /// When it cannot be reached or does not let us in; for SQLite, when the file does not exist.
     pub async fn connect(config: &OnlineStoreConfig, limits: WriteLimits) -> Result<Self, Error> {
+        let pace = Arc::new(Pace::new(limits.pace));
         let backend = match config {
             OnlineStoreConfig::Redis(config) => {
-                Backend::Redis(Box::new(RedisStore::connect(config, limits).await?))
+                let store = RedisStore::connect(config, limits, Arc::clone(&pace)).await?;
+                Backend::Redis(Box::new(store))
             }
             OnlineStoreConfig::Sqlite { path } => {
                 Backend::Sqlite(SqliteStore::open(path.clone(), limits).await?)
             }
         };
-        Ok(Self { backend })
+        Ok(Self { backend, pace })
     }
 
     /// An online store in this process's memory: the rules in their simplest form, against which
     /// the others are checked.
     pub fn memory() -> Self {
-        Self { backend: Backend::Memory(MemoryStore::default()) }
+        let backend = Backend::Memory(MemoryStore::default());
+        Self { backend, pace: Arc::new(Pace::new(PaceLimits::default())) }
     }
 
     /// What a store's key carries after the serialized entity key: the project for Redis.
@@ -87,7 +95,7 @@ impl OnlineStore {
     /// What does not hold, and what to do.
     pub async fn prepare(&self, view: &OnlineView) -> Result<PreparedView, Error> {
         let layout = match &self.backend {
-            Backend::Redis(store) => Layout::Redis(store.prepare(view).await?),
+            Backend::Redis(store) => Layout::Redis(Arc::new(store.prepare(view).await?)),
             Backend::Sqlite(store) => Layout::Sqlite(store.prepare(view.clone()).await?),
             Backend::Memory(_) => Layout::Memory(view.clone()),
         };
@@ -113,7 +121,11 @@ impl OnlineStore {
     ) -> Result<WriteCounts, Error> {
         match (&self.backend, &view.layout) {
             (Backend::Redis(store), Layout::Redis(view)) => store.write(view, &batch).await,
-            (Backend::Sqlite(store), Layout::Sqlite(view)) => store.write(view, batch).await,
+            (Backend::Sqlite(store), Layout::Sqlite(view)) => {
+                // One transaction a batch; Redis is paced a pipeline at a time.
+                self.pace.admit(batch.len()).await;
+                store.write(view, batch).await
+            }
             (Backend::Memory(store), Layout::Memory(view)) => Ok(store.write(view, &batch)),
             _ => panic!("the view was prepared by another kind of online store"),
         }
@@ -124,11 +136,37 @@ impl OnlineStore {
     ///
     /// # Errors
     /// [`Error::Restarted`]: everything since [`Self::prepare`] is to be written again.
+    /// [`Error::Evicted`]: keys were given up since, of whatever view or program; writing again
+    /// would give up as many.
     pub async fn confirm(&self, view: &PreparedView) -> Result<(), Error> {
         match (&self.backend, &view.layout) {
             (Backend::Redis(store), Layout::Redis(view)) => store.confirm(view).await,
             _ => Ok(()),
         }
+    }
+
+    /// The memory of the servers; empty for SQLite, and where `INFO` is forbidden.
+    ///
+    /// # Errors
+    /// When a server cannot be asked; retries within the limits are done.
+    pub async fn server_memory(&self) -> Result<Vec<MemoryState>, Error> {
+        match &self.backend {
+            Backend::Redis(store) => store.memory().await,
+            Backend::Sqlite(_) | Backend::Memory(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Bytes that a new row takes in a server's memory; 0 where memory has no limit.
+    pub fn row_bytes(&self, view: &OnlineView, size: &RowSize) -> u64 {
+        match &self.backend {
+            Backend::Redis(store) => store.row_bytes(view, size),
+            Backend::Sqlite(_) | Backend::Memory(_) => 0,
+        }
+    }
+
+    /// How long writing was held back so far because the store answered slowly.
+    pub fn slowed(&self) -> Duration {
+        self.pace.slowed()
     }
 
     /// Reads one row a key, in the order of the keys; `None` where nothing of the view is stored.

@@ -15,6 +15,7 @@ use crate::Scheduler;
 use crate::admit::Selected;
 use crate::board::{Board, Phase};
 use crate::error::{Error, chain};
+use crate::memory::Ahead;
 use crate::report::JobReport;
 use crate::trigger::Trigger;
 use crate::{cut, mirror};
@@ -26,6 +27,23 @@ pub(crate) struct JobContext<'a> {
     pub(crate) sinks: &'a dyn FeatureSinks,
     pub(crate) board: &'a Board,
     pub(crate) run_id: RunId,
+    /// Why nothing may be written, if so.
+    pub(crate) refusal: Option<String>,
+    /// What is planned already.
+    pub(crate) ahead: Ahead,
+}
+
+impl<'a> JobContext<'a> {
+    /// The context of a run of which nothing is known yet.
+    pub(crate) fn new(
+        scheduler: &'a Scheduler,
+        trigger: &'a Trigger,
+        sinks: &'a dyn FeatureSinks,
+        board: &'a Board,
+        run_id: RunId,
+    ) -> Self {
+        Self { scheduler, trigger, sinks, board, run_id, refusal: None, ahead: Ahead::default() }
+    }
 }
 
 /// Attempts at a window whose source or online store changes under it; more than a few in a row
@@ -126,6 +144,10 @@ async fn attempt(
             return Err(error);
         }
     };
+    if let Some(refusal) = &context.refusal {
+        record(context, selected, job_id, Some(interval), JobState::Refused).await?;
+        return Ok(Ended::Refused(refusal.clone()));
+    }
     record(context, selected, job_id, Some(interval), JobState::Running).await?;
     let mut attempts = 1;
     loop {
@@ -174,8 +196,13 @@ async fn window(
     interval: Interval,
 ) -> Result<Outcome, Error> {
     let scheduler = context.scheduler;
-    let key_suffix = context.sinks.key_suffix(&scheduler.config.project);
-    let plan = plan(scheduler, key_suffix, selected, interval).await?;
+    let plan = match context.ahead.take(index, interval) {
+        Some(plan) => plan,
+        None => {
+            let key_suffix = context.sinks.key_suffix(&scheduler.config.project);
+            plan(scheduler, key_suffix, selected, interval).await?
+        }
+    };
     let online = online_view(scheduler, selected);
     let sink = context
         .sinks
@@ -241,7 +268,7 @@ pub(crate) async fn plan(
     Ok(WindowPlan::new(&scheduler.session, spec).await?)
 }
 
-fn online_view(scheduler: &Scheduler, selected: &Selected) -> OnlineView {
+pub(crate) fn online_view(scheduler: &Scheduler, selected: &Selected) -> OnlineView {
     OnlineView {
         view: cut::view_ref(scheduler, selected),
         features: jobs::feature_columns(&selected.view),

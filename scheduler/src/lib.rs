@@ -9,6 +9,7 @@ mod board;
 mod cut;
 mod error;
 mod job;
+mod memory;
 mod mirror;
 mod plan;
 mod report;

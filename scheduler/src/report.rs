@@ -13,6 +13,8 @@ pub struct RunReport {
     pub project: String,
     /// Whether everything landed.
     pub state: RunState,
+    /// What the operator should know of the run as a whole.
+    pub warnings: Vec<String>,
     /// One entry a view, in the order of the registry.
     pub jobs: Vec<JobReport>,
 }

@@ -13,9 +13,9 @@ use crate::admit::{self, Selected};
 use crate::board::Board;
 use crate::error::{Error, chain};
 use crate::job::{self, JobContext};
-use crate::report::RunReport;
+use crate::report::{JobReport, RunReport};
 use crate::trigger::Trigger;
-use crate::{Scheduler, mirror};
+use crate::{Scheduler, memory, mirror};
 
 /// How often a running run says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -50,9 +50,9 @@ impl Scheduler {
         let run_id = RunId::from_uuid(Uuid::now_v7());
         ledger.admit(&self.new_run(run_id, trigger, &selected)).await?;
         board.set(job::empty_board(&selected));
-        let context = JobContext { scheduler: self, trigger, sinks, board, run_id };
-        let jobs = tokio::select! {
-            jobs = run_jobs(&context, &selected) => jobs,
+        let context = JobContext::new(self, trigger, sinks, board, run_id);
+        let (mut warnings, jobs) = tokio::select! {
+            ran = run_jobs(context, &selected) => ran,
             () = self.beat_until_dead(run_id) => return Err(Error::TakenForDead { run: run_id }),
             () = stop.cancelled() => {
                 // Our own run is the one whose process is said to be dead.
@@ -61,13 +61,23 @@ impl Scheduler {
                     run_id,
                     project: self.config.project.clone(),
                     state: RunState::Interrupted,
+                    warnings: Vec::new(),
                     jobs: Vec::new(),
                 });
             }
         };
         let state = job::run_state(&jobs);
         ledger.finish_run(run_id, state, crate::now()).await?;
-        Ok(RunReport { run_id, project: self.config.project.clone(), state, jobs })
+        let slowed = sinks.slowed();
+        if !slowed.is_zero() {
+            warnings.push(format!(
+                "the online store took longer to answer than `tidegate.latency_limit` allows, so \
+                 writing was held back for {:.1} s",
+                slowed.as_secs_f64()
+            ));
+        }
+        let project = self.config.project.clone();
+        Ok(RunReport { run_id, project, state, warnings, jobs })
     }
 
     /// Makes good what runs that died have left: marks them, and lets the registry follow.
@@ -120,13 +130,17 @@ impl Scheduler {
     }
 }
 
+/// Runs every job, once it is known whether they fit; gives the warnings of that too.
 async fn run_jobs(
-    context: &JobContext<'_>,
+    mut context: JobContext<'_>,
     selected: &[Selected],
-) -> Vec<crate::report::JobReport> {
-    let parallel = context.trigger.parallel.max(1);
+) -> (Vec<String>, Vec<JobReport>) {
+    let memory::Verdict { warnings, refusal, ahead } = memory::check(&context, selected).await;
+    warnings.iter().for_each(|warning| tracing::warn!(run = %context.run_id, "{warning}"));
+    (context.refusal, context.ahead) = (refusal, ahead);
+    let (context, parallel) = (&context, context.trigger.parallel.max(1));
     let jobs = selected.iter().enumerate().map(|(index, view)| job::run(context, index, view));
-    futures::stream::iter(jobs).buffered(parallel).collect().await
+    (warnings, futures::stream::iter(jobs).buffered(parallel).collect().await)
 }
 
 /// Tells whether a process of this host still runs; where that cannot be told, its heartbeat must.

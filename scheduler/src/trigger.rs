@@ -17,6 +17,8 @@ pub struct Trigger {
     pub allow_future: bool,
     /// Takes it for success when there is no view.
     pub allow_empty: bool,
+    /// Refuses to write anything where it may not fit into the online store's memory.
+    pub refuse_over_memory: bool,
     /// Jobs side by side.
     pub parallel: usize,
     /// When the run was triggered.

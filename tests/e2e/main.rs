@@ -4,11 +4,14 @@
 //! and what happens when the process is killed (see `fault`).
 
 mod failure;
+mod memory;
 mod metastore;
 mod plan;
 mod read;
 mod redis;
+mod redis_servers;
 mod registry;
+mod s3;
 mod sample;
 mod show;
 mod tombstone;

@@ -1,13 +1,11 @@
 //! Redis in trouble: full, killed, guarded, a replica, behind TLS, or of a kind not supported.
 
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use harness::{Redis, Reply, Tool, free_port};
+use harness::{Certificates, Redis, Reply};
 use serde_json::{Value, json};
 use tests::definition::Project;
 use tests::ledger::Ledger;
@@ -44,7 +42,7 @@ pub(crate) fn wait(run: Child) -> Result<Ended> {
     Ok(run.wait_with_output()?.into())
 }
 
-fn arguments() -> [String; 3] {
+pub(crate) fn arguments() -> [String; 3] {
     ["materialize".to_owned(), iso(at(0)), iso(at(9))]
 }
 
@@ -207,8 +205,7 @@ fn what_is_not_supported_is_refused_by_name() -> Result<()> {
     fill(&shop.repo, "v", &ROWS)?;
     let address = format!("127.0.0.1:{}", shop.redis.port());
     for (key, value, says) in [
-        ("redis_type", json!("redis_cluster"), "redis_cluster"),
-        ("redis_type", json!("redis_sentinel"), "redis_sentinel"),
+        ("redis_type", json!("redis_ring"), "redis_ring"),
         ("hosts", json!("x"), "unknown key `hosts`"),
         ("type", json!("dynamodb"), "dynamodb"),
     ] {
@@ -223,47 +220,12 @@ fn what_is_not_supported_is_refused_by_name() -> Result<()> {
     Ok(())
 }
 
-/// Makes an authority, and a certificate of it for `localhost`.
-fn certificates(directory: &Path) -> Result<()> {
-    let openssl = Tool::require("openssl")?;
-    let run = |arguments: &str| -> Result<()> {
-        let output = Command::new(&openssl)
-            .current_dir(directory)
-            .args(arguments.split_whitespace())
-            .output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    };
-    std::fs::write(
-        directory.join("names.cnf"),
-        "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n",
-    )?;
-    let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    run(&format!("req -x509 {new_key} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority"))?;
-    run(&format!("req {new_key} -keyout server.key -out server.csr -subj /CN=localhost"))?;
-    run("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
-         -extfile names.cnf -out server.pem")
-}
-
 #[test]
 fn tls_is_spoken_and_certificates_are_checked() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    certificates(directory.path())?;
-    let file = |name: &str| directory.path().join(name).display().to_string();
-    let port = free_port()?;
-    let redis = Redis::start_with(&[
-        "--tls-port",
-        &port.to_string(),
-        "--tls-cert-file",
-        &file("server.pem"),
-        "--tls-key-file",
-        &file("server.key"),
-        "--tls-ca-cert-file",
-        &file("ca.pem"),
-        "--tls-auth-clients",
-        "no",
-    ])?;
-    until("TLS is on", || Ok(TcpStream::connect(("127.0.0.1", port)).is_ok()))?;
+    let certificates = Certificates::make()?;
+    let authority = certificates.authority();
+    let redis = Redis::start_tls(&certificates, false, &[])?;
+    let port = redis.tls_port().context("it listens for TLS")?;
     let repo = Repo::with_project(&Project::new(PROJECT, [view("v")]), json!({}))?;
     fill(&repo, "v", &ROWS)?;
 
@@ -271,9 +233,10 @@ fn tls_is_spoken_and_certificates_are_checked() -> Result<()> {
     with_store(&repo, &format!("localhost:{port},ssl=true"))?;
     let ended = repo.run(&arguments())?.with_code(1)?;
     ended.says(&format!("`localhost:{port}`"))?;
+    ended.says("`ssl_ca_certs`")?;
     assert!(online::hashes(&redis, 0)?.is_empty());
 
-    with_store(&repo, &format!("localhost:{port},ssl=true,ssl_ca_certs={}", file("ca.pem")))?;
+    with_store(&repo, &format!("localhost:{port},ssl=true,ssl_ca_certs={}", authority.display()))?;
     repo.succeed(&arguments()).context("with the authority")?;
     assert_eq!(online::hashes(&redis, 0)?, landed("v", &ROWS));
 
@@ -282,7 +245,7 @@ fn tls_is_spoken_and_certificates_are_checked() -> Result<()> {
     repo.succeed(&arguments()).context("unchecked")?;
     assert_eq!(online::hashes(&redis, 0)?, landed("v", &ROWS));
 
-    with_store(&repo, &format!("localhost:{port},ssl=true,ssl_ca_certs={}", file("none.pem")))?;
+    with_store(&repo, &format!("localhost:{port},ssl=true,ssl_ca_certs=/none.pem"))?;
     repo.run(&arguments())?.with_code(1)?.says("none.pem")?;
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! The verbs that show something instead of checking it: `demo`, `bench`, `up`.
 
+use std::process::Command;
+
 use crate::Outcome;
-use crate::cargo::{cargo, succeeds, tidegate_bin};
+use crate::cargo::{cargo, succeeds, target_dir, tidegate_bin};
+use crate::instructions;
 
 /// Makes a sample repository, materializes it and reads a row back.
 pub(crate) fn demo(arguments: &[String]) -> Outcome {
@@ -14,12 +17,16 @@ pub(crate) fn bench(arguments: &[String]) -> Outcome {
     let Some((name, rest)) = arguments.split_first() else {
         return Err("`bench` needs the name of a benchmark, such as `materialize`".into());
     };
-    if !succeeds(&mut cargo(&["build", "--release", "-p", "cli"])?)? {
+    if name == "instructions" {
+        return instructions::run(rest);
+    }
+    // Together, so that nothing below them is built twice with other features.
+    if !succeeds(&mut cargo(&["build", "--release", "-p", "cli", "-p", "benches"])?)? {
         return Ok(false);
     }
-    let mut command = cargo(&["run", "--release", "--quiet", "-p", "benches", "--bin", name])?;
+    let mut command = Command::new(target_dir()?.join("release").join(name));
     command.env("TIDEGATE_BIN", tidegate_bin("release")?);
-    succeeds(command.arg("--").args(rest))
+    succeeds(command.args(rest))
 }
 
 /// Starts a local Redis and PostgreSQL until Ctrl-C.

@@ -7,6 +7,7 @@ mod cargo;
 mod check;
 mod demo;
 mod install;
+mod instructions;
 mod layers;
 mod manifest;
 mod report;
@@ -27,10 +28,11 @@ usage: cargo xtask VERB [ARGUMENTS]
 
   check               format, clippy, layers, tidy; deny, typos and machete where installed
   layers, tidy        one of those alone
-  test [-- ARGS]      everything CI runs; installs redis-server and postgresql when missing and
-                      allowed; ARGS go to the test runner, such as: -E 'test(late_row)'
+  test [-- ARGS]      everything CI runs; installs redis-server, postgresql and valgrind when
+                      missing and allowed; ARGS go to the test runner: -E 'test(late_row)'
   demo [ARGS]         makes a sample repository, materializes it and reads a row back
-  bench NAME [ARGS]   runs a benchmark against the release build, such as: materialize
+  bench NAME [ARGS]   runs a benchmark against the release build: materialize, wide, redis, latest,
+                      scan; `bench instructions [--update]` compares or records instruction counts
   up                  starts a local Redis and PostgreSQL until Ctrl-C and prints their URLs
   help                this text
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::Outcome;
 use crate::cargo::{answers, cargo, succeeds, tidegate_bin};
 use crate::report::{self, Steps};
-use crate::{check, install};
+use crate::{check, install, instructions};
 
 /// Runs everything CI runs; what follows `--` goes to the test runner.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
@@ -27,11 +27,16 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
             steps.run("doc tests", doc_tests);
         }
     }
+    if arguments.is_empty() {
+        steps.run("instructions", || instructions::run(&[]));
+    }
     Ok(steps.close("test"))
 }
 
+/// The binary and the tests together: apart, they would ask for other features of the same crates,
+/// and those would be built twice.
 fn build() -> Outcome {
-    succeeds(&mut cargo(&["build", "-p", "cli"])?)
+    succeeds(&mut cargo(&["build", "--workspace", "--all-targets"])?)
 }
 
 fn tests(nextest: bool, arguments: &[String]) -> Outcome {

@@ -38,14 +38,15 @@ pub fn interval(context: &Context, run: &Interval) -> anyhow::Result<Trigger> {
 }
 
 fn trigger(context: &Context, request: Request, selection: &Selection) -> anyhow::Result<Trigger> {
-    let configured = context.repo.config.tidegate.parallel;
+    let settings = &context.repo.config.tidegate;
     Ok(Trigger {
         request,
         views: selection.views.clone(),
         version: selection.version.as_deref().map(Version::parse).transpose()?,
         allow_future: selection.allow_future,
         allow_empty: selection.allow_empty,
-        parallel: selection.parallel.map(usize::from).or(configured).unwrap_or(PARALLEL),
+        refuse_over_memory: selection.refuse_over_memory || settings.refuse_over_memory,
+        parallel: selection.parallel.map(usize::from).or(settings.parallel).unwrap_or(PARALLEL),
         now: scheduler::now(),
     })
 }

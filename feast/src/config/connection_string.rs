@@ -1,4 +1,4 @@
-//! The Redis connection string: `host:port,option=value,…`.
+//! The Redis connection string: `host:port,…,option=value,…`.
 //!
 //! No message here repeats a value: a password may stand anywhere in a malformed string.
 
@@ -7,13 +7,23 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{Error, RedisTls};
+use super::{Error, RedisNode, RedisServers, RedisTls};
+
+/// `redis_type`: what the nodes of a connection string are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind<'a> {
+    /// `redis`: servers, of which the first counts.
+    One,
+    /// `redis_cluster`: nodes of one cluster.
+    Cluster,
+    /// `redis_sentinel`: sentinels of the master of this name.
+    Sentinel(&'a str),
+}
 
 /// What a connection string says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Connection {
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) servers: RedisServers,
     pub(super) db: u8,
     pub(super) username: Option<String>,
     pub(super) password: Option<String>,
@@ -48,13 +58,27 @@ const WITHOUT_EFFECT: [&str; 12] = [
     "socket_keepalive",
     "socket_timeout",
 ];
+/// Options of redis-py's cluster client that cannot change what is written: they concern reads, how
+/// often it tries, and where it looks for nodes.
+const WITHOUT_EFFECT_IN_CLUSTER: [&str; 6] = [
+    "cluster_error_retry_attempts",
+    "dynamic_startup_nodes",
+    "read_from_replicas",
+    "reinitialize_steps",
+    "require_full_coverage",
+    "skip_full_coverage_check",
+];
+/// The option that only the sentinels' connections take.
+const SENTINEL_OPTION: &str = "sentinel_kwargs";
 /// Options of redis-py 7.4 that would have to be obeyed and are not.
-const NOT_SUPPORTED: [&str; 17] = [
+const NOT_SUPPORTED: [&str; 19] = [
+    "address_remap",
     "encoding",
     "encoding_errors",
+    "force_master_ip",
     "host",
+    "min_other_sentinels",
     "port",
-    "skip_full_coverage_check",
     "socket_keepalive_options",
     "ssl_ca_data",
     "ssl_ca_path",
@@ -78,26 +102,22 @@ type Options<'a> = BTreeMap<&'a str, Value>;
 /// supported, and for a value that redis-py would not take.
 /// # Source
 /// Feast 0.67 `redis.py`: parts between commas; with `=` an option whose value is JSON if it can
-/// be, else text; without `=` a node, of which the first counts. Nothing is trimmed or escaped.
-pub(super) fn parse(text: &str) -> Result<Connection, Error> {
-    let mut node = None;
+/// be, else text; without `=` a node. Nothing is trimmed or escaped. Of several nodes the first
+/// counts, unless they are nodes of a cluster or sentinels.
+pub(super) fn parse(text: &str, kind: Kind<'_>) -> Result<Connection, Error> {
+    let mut nodes = Vec::new();
     let mut options = Options::new();
     for (index, part) in text.split(',').enumerate() {
         match part.split_once('=') {
             Some((key, value)) => {
-                check_option(key, index, options.contains_key("password"))?;
+                check_option(key, kind, index, options.contains_key("password"))?;
                 options.insert(key, decode(value));
             }
-            None => {
-                let parsed = parse_node(part, index)?;
-                node.get_or_insert(parsed);
-            }
+            None => nodes.push(parse_node(part, index)?),
         }
     }
-    let (host, port) = node.ok_or_else(|| refuse("it names no `host:port`".to_owned()))?;
     Ok(Connection {
-        host,
-        port,
+        servers: servers(nodes, kind, &options)?,
         db: database(&options)?,
         username: credential(&options, "username")?,
         password: credential(&options, "password")?,
@@ -105,14 +125,53 @@ pub(super) fn parse(text: &str) -> Result<Connection, Error> {
     })
 }
 
+fn servers(
+    nodes: Vec<RedisNode>,
+    kind: Kind<'_>,
+    options: &Options<'_>,
+) -> Result<RedisServers, Error> {
+    let first =
+        nodes.first().cloned().ok_or_else(|| refuse("it names no `host:port`".to_owned()))?;
+    match kind {
+        Kind::One => Ok(RedisServers::One(first)),
+        // redis-py refuses the option even when it is 0.
+        Kind::Cluster if options.contains_key("db") => {
+            Err(refuse("a cluster has one database; leave `db` out".to_owned()))
+        }
+        Kind::Cluster => Ok(RedisServers::Cluster(nodes)),
+        Kind::Sentinel(master) => Ok(RedisServers::Sentinel {
+            master: master.to_owned(),
+            sentinels: nodes,
+            password: sentinel_password(options)?,
+        }),
+    }
+}
+
+/// The sentinels' password. redis-py shows them neither the servers' password nor TLS; what they
+/// want must stand in `sentinel_kwargs`, in which a comma cannot stand.
+fn sentinel_password(options: &Options<'_>) -> Result<Option<String>, Error> {
+    let password = match options.get(SENTINEL_OPTION) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(pairs)) if pairs.is_empty() => return Ok(None),
+        Some(Value::Object(pairs)) if pairs.len() == 1 => pairs.get("password"),
+        Some(_) => None,
+    };
+    match password {
+        Some(Value::String(password)) => Ok(Some(password.clone())),
+        _ => Err(refuse(format!(
+            "`{SENTINEL_OPTION}` is supported as `{SENTINEL_OPTION}={{\"password\": \"…\"}}` only"
+        ))),
+    }
+}
+
 fn refuse(why: String) -> Error {
     Error::ConnectionString(why)
 }
 
-fn parse_node(part: &str, index: usize) -> Result<(String, u16), Error> {
+fn parse_node(part: &str, index: usize) -> Result<RedisNode, Error> {
     let node = part.split_once(':').and_then(|(host, port)| {
         let port = port.parse::<u16>().ok().filter(|port| *port > 0)?;
-        (!host.is_empty()).then(|| (host.to_owned(), port))
+        (!host.is_empty()).then(|| RedisNode { host: host.to_owned(), port })
     });
     node.ok_or_else(|| {
         refuse(format!(
@@ -126,11 +185,23 @@ fn parse_node(part: &str, index: usize) -> Result<(String, u16), Error> {
 
 /// Refuses an option by its name. After a password an unknown name may be a piece of it, so only
 /// its place is told.
-fn check_option(key: &str, index: usize, after_password: bool) -> Result<(), Error> {
-    if OBEYED.contains(&key) || WITHOUT_EFFECT.contains(&key) {
+fn check_option(
+    key: &str,
+    kind: Kind<'_>,
+    index: usize,
+    after_password: bool,
+) -> Result<(), Error> {
+    let of_cluster = WITHOUT_EFFECT_IN_CLUSTER.contains(&key);
+    let is_taken = match kind {
+        Kind::One => false,
+        Kind::Cluster => of_cluster,
+        Kind::Sentinel(_) => key == SENTINEL_OPTION,
+    };
+    if is_taken || OBEYED.contains(&key) || WITHOUT_EFFECT.contains(&key) {
         return Ok(());
     }
-    if NOT_SUPPORTED.contains(&key) || !after_password {
+    let is_known = of_cluster || key == SENTINEL_OPTION || NOT_SUPPORTED.contains(&key);
+    if is_known || !after_password {
         return Err(refuse(format!("the option `{key}` is not supported; leave it out")));
     }
     Err(refuse(format!(
@@ -233,13 +304,17 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Connection {
-        parse(text).expect(text)
+        parse(text, Kind::One).expect(text)
+    }
+
+    fn refused(text: &str, kind: Kind<'_>) -> String {
+        parse(text, kind).expect_err(text).to_string()
     }
 
     #[test]
-    fn the_first_node_counts() {
+    fn of_servers_the_first_counts() {
         let connection = parsed("a.example:6380,b.example:6381,db=3");
-        assert_eq!((connection.host.as_str(), connection.port), ("a.example", 6380));
+        assert_eq!(connection.servers.to_string(), "a.example:6380");
         assert_eq!(connection.db, 3);
         assert_eq!(connection.tls, None);
     }
@@ -306,7 +381,7 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
         for option in NOT_SUPPORTED {
-            let message = parse(&format!("h:1,{option}=5")).expect_err(option).to_string();
+            let message = refused(&format!("h:1,{option}=5"), Kind::One);
             assert!(message.contains(&format!("`{option}`")), "{message}");
         }
         for (text, names) in [
@@ -325,8 +400,50 @@ mod tests {
             ("db=1", "no `host:port`"),
             ("", "part 1"),
         ] {
-            let message = parse(text).expect_err(text).to_string();
+            let message = refused(text, Kind::One);
             assert!(message.contains(names), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn nodes_of_a_cluster_and_sentinels_all_count() {
+        let text = "a:1,b:2,ssl=true,password=p";
+        let cluster = parse(text, Kind::Cluster).expect(text);
+        assert_eq!(cluster.servers.nodes().len(), 2);
+        assert_eq!(cluster.servers.to_string(), "a:1,b:2");
+        assert!(cluster.tls.is_some());
+        let sentinel = parse(text, Kind::Sentinel("m")).expect(text);
+        assert_eq!(sentinel.servers.to_string(), "a:1,b:2 (m)");
+        let RedisServers::Sentinel { password, .. } = sentinel.servers else {
+            panic!("not of sentinels")
+        };
+        assert_eq!(password, None, "the servers' password is not the sentinels'");
+    }
+
+    #[test]
+    fn options_of_clusters_and_sentinels_are_theirs_alone() {
+        for option in WITHOUT_EFFECT_IN_CLUSTER {
+            let text = format!("h:1,{option}=true");
+            let plain = parse("h:1", Kind::Cluster).expect("one node will do");
+            assert_eq!(parse(&text, Kind::Cluster).expect(option), plain);
+            for kind in [Kind::One, Kind::Sentinel("m")] {
+                assert!(refused(&text, kind).contains(&format!("`{option}`")));
+            }
+        }
+        assert!(refused("h:1,db=0", Kind::Cluster).contains("`db`"));
+        let text = "h:1,db=2,password=p,sentinel_kwargs={\"password\": \"s\"}";
+        let sentinel = parse(text, Kind::Sentinel("m")).expect(text);
+        assert_eq!(sentinel.db, 2);
+        let RedisServers::Sentinel { password, .. } = sentinel.servers else {
+            panic!("not of sentinels")
+        };
+        assert_eq!(password.as_deref(), Some("s"));
+        for kind in [Kind::One, Kind::Cluster] {
+            assert!(refused(text, kind).contains("`sentinel_kwargs`"));
+        }
+        for value in ["{\"ssl\": true}", "{\"password\": 5}", "5", "x"] {
+            let message = refused(&format!("h:1,sentinel_kwargs={value}"), Kind::Sentinel("m"));
+            assert!(message.contains("`sentinel_kwargs`"), "{message}");
         }
     }
 
@@ -335,7 +452,7 @@ mod tests {
         for text in
             ["h:1,password=abc,hunter2=x", "h:1,password=abc,hunter2", "h:1,password=hunter2,x"]
         {
-            let message = parse(text).expect_err(text).to_string();
+            let message = refused(text, Kind::One);
             assert!(!message.contains("hunter2"), "{message}");
         }
     }

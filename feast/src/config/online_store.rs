@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::connection_string::{self, Connection};
+use super::connection_string::{self, Connection, Kind};
 use super::section::Section;
 use super::top_level::{Typed, typed};
 use super::{Error, OnlineStoreConfig, RedisConfig};
@@ -30,6 +30,7 @@ const SQLITE_EXTRAS: [&str; 3] =
     ["vector_enabled", "text_search_enabled", "enable_openai_compatible_store"];
 const SQLITE_PATH: &str = "data/online.db";
 const REDIS_CONNECTION: &str = "localhost:6379";
+const SENTINEL_MASTER: &str = "mymaster";
 
 pub(super) fn read(file: &Section<'_>, repo_dir: &Path) -> Result<OnlineStoreConfig, Error> {
     let key = "online_store";
@@ -69,21 +70,22 @@ fn sqlite(section: &Section<'_>, repo_dir: &Path) -> Result<OnlineStoreConfig, E
 }
 
 fn redis_defaults() -> Result<RedisConfig, Error> {
-    Ok(with_connection(connection_string::parse(REDIS_CONNECTION)?, None, false))
+    Ok(with_connection(connection_string::parse(REDIS_CONNECTION, Kind::One)?, None, false))
 }
 
 fn redis(section: &Section<'_>) -> Result<RedisConfig, Error> {
     section.only(&REDIS_KEYS)?;
-    match section.text("redis_type")?.unwrap_or("redis") {
-        "redis" => {}
-        kind @ ("redis_cluster" | "redis_sentinel") => {
-            let hint = "not supported yet; only a single server (`redis_type: redis`) is";
-            return Err(section.unsupported("redis_type", kind, hint));
+    let master = section.text("sentinel_master")?.unwrap_or(SENTINEL_MASTER);
+    let kind = match section.text("redis_type")?.unwrap_or("redis") {
+        "redis" => Kind::One,
+        "redis_cluster" => Kind::Cluster,
+        "redis_sentinel" => Kind::Sentinel(master),
+        other => {
+            let why = "it must be `redis`, `redis_cluster` or `redis_sentinel`";
+            return Err(section.invalid("redis_type", other, why));
         }
-        other => return Err(section.invalid("redis_type", other, "it must be `redis`")),
-    }
-    // These three concern sentinels, deletion and Feast's reads; only their form is checked.
-    section.text("sentinel_master")?;
+    };
+    // These two concern deletion and Feast's reads; only their form is checked.
     section.flag("full_scan_for_deletion", true)?;
     match section.text("client")? {
         None | Some("redis" | "glide") => {}
@@ -92,7 +94,7 @@ fn redis(section: &Section<'_>) -> Result<RedisConfig, Error> {
         }
     }
     let text = section.text("connection_string")?.unwrap_or(REDIS_CONNECTION);
-    let connection = connection_string::parse(text)?;
+    let connection = connection_string::parse(text, kind)?;
     Ok(with_connection(connection, key_ttl(section)?, section.flag("skip_dedup", false)?))
 }
 
@@ -116,8 +118,7 @@ fn with_connection(
     skip_dedup: bool,
 ) -> RedisConfig {
     RedisConfig {
-        host: connection.host,
-        port: connection.port,
+        servers: connection.servers,
         db: connection.db,
         username: connection.username,
         password: connection.password,
@@ -149,7 +150,7 @@ mod tests {
     fn redis_has_feasts_defaults() {
         for text in ["online_store: redis", "online_store: {type: redis}"] {
             let redis = redis_of(text);
-            assert_eq!((redis.host.as_str(), redis.port, redis.db), ("localhost", 6379, 0));
+            assert_eq!((redis.servers.to_string().as_str(), redis.db), ("localhost:6379", 0));
             assert_eq!((redis.key_ttl_seconds, redis.skip_dedup), (None, false));
         }
     }
@@ -161,12 +162,28 @@ mod tests {
              sentinel_master: m, key_ttl_seconds: 60, full_scan_for_deletion: false, \
              skip_dedup: on, client: glide}",
         );
-        assert_eq!((redis.host.as_str(), redis.port, redis.db), ("h", 1, 2));
+        assert_eq!((redis.servers.to_string().as_str(), redis.db), ("h:1", 2));
         assert_eq!((redis.key_ttl_seconds, redis.skip_dedup), (Some(60), true));
         assert_eq!(
             redis_of("online_store: {type: redis, key_ttl_seconds: 0}").key_ttl_seconds,
             None
         );
+    }
+
+    #[test]
+    fn every_type_of_redis_is_read() {
+        for (text, servers) in [
+            ("redis_type: redis", "a:1"),
+            ("redis_type: redis_cluster", "a:1,b:2"),
+            ("redis_type: redis_sentinel", "a:1,b:2 (mymaster)"),
+            ("redis_type: redis_sentinel, sentinel_master: m", "a:1,b:2 (m)"),
+            ("redis_type: redis_cluster, sentinel_master: m", "a:1,b:2"),
+        ] {
+            let redis = redis_of(&format!(
+                "online_store: {{type: redis, connection_string: 'a:1,b:2', {text}}}"
+            ));
+            assert_eq!(redis.servers.to_string(), servers);
+        }
     }
 
     #[test]
@@ -189,8 +206,7 @@ mod tests {
             ("online_store: postgres", "online_store: postgres"),
             ("online_store: {type: dynamodb, region: x}", "online_store: dynamodb"),
             ("online_store: {type: redis, connection: x}", "unknown key `connection`"),
-            ("online_store: {type: redis, redis_type: redis_cluster}", "redis_cluster"),
-            ("online_store: {type: redis, redis_type: redis_sentinel}", "redis_sentinel"),
+            ("online_store: {type: redis, redis_type: redis_ring}", "redis_type: redis_ring"),
             ("online_store: {type: redis, client: other}", "online_store.client"),
             ("online_store: {type: redis, key_ttl_seconds: -1}", "key_ttl_seconds: -1"),
             ("online_store: {type: redis, skip_dedup: 1}", "online_store.skip_dedup"),

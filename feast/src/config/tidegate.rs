@@ -1,13 +1,25 @@
 //! Our own section, `tidegate:`, where every unknown key is refused.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::time::Duration;
 
 use serde_norway::Value;
 
 use super::section::Section;
 use super::{Error, OnBadRow, TidegateConfig};
+use crate::duration;
 
-const KEYS: [&str; 5] = ["metastore", "on_bad_row", "parallel", "memory_limit", "object_store"];
+const KEYS: [&str; 8] = [
+    "metastore",
+    "on_bad_row",
+    "parallel",
+    "memory_limit",
+    "max_rows_per_second",
+    "latency_limit",
+    "refuse_over_memory",
+    "object_store",
+];
 
 pub(super) fn read(file: &Section<'_>) -> Result<TidegateConfig, Error> {
     let Some(section) = file.section("tidegate", "tidegate")? else {
@@ -19,6 +31,9 @@ pub(super) fn read(file: &Section<'_>) -> Result<TidegateConfig, Error> {
         on_bad_row: on_bad_row(&section)?,
         parallel: section.count("parallel")?,
         memory_limit_bytes: size(&section, "memory_limit")?,
+        rows_per_second_max: rows_per_second(&section)?,
+        latency_limit: limit(&section, "latency_limit")?,
+        refuse_over_memory: section.flag("refuse_over_memory", false)?,
         object_store: object_store(&section)?,
     })
 }
@@ -28,6 +43,25 @@ fn on_bad_row(section: &Section<'_>) -> Result<OnBadRow, Error> {
         None | Some("fail") => Ok(OnBadRow::Fail),
         Some("skip") => Ok(OnBadRow::Skip),
         Some(other) => Err(section.invalid("on_bad_row", other, "it must be `fail` or `skip`")),
+    }
+}
+
+fn rows_per_second(section: &Section<'_>) -> Result<Option<NonZeroU64>, Error> {
+    let rows = section.count("max_rows_per_second")?;
+    Ok(rows.and_then(|rows| NonZeroU64::new(rows as u64)))
+}
+
+/// A duration above zero, as text with a unit (`500ms`).
+fn limit(section: &Section<'_>, key: &str) -> Result<Option<Duration>, Error> {
+    let text = match section.value(key) {
+        None => return Ok(None),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => return Err(section.wrong_type(key, "a duration such as `500ms`", other)),
+    };
+    match duration::parse(&text) {
+        Ok(limit) if !limit.is_zero() => Ok(Some(limit)),
+        _ => Err(section.invalid(key, &text, "write a duration above 0 such as `500ms` or `2s`")),
     }
 }
 
@@ -96,13 +130,18 @@ mod tests {
     fn every_key_is_read() {
         let config = parse(
             "tidegate:\n  metastore: sqlite:///ledger.db\n  on_bad_row: skip\n  parallel: 4\n  \
-             memory_limit: 512MiB\n  object_store: {aws_endpoint: h, aws_allow_http: true}\n",
+             memory_limit: 512MiB\n  max_rows_per_second: 20000\n  latency_limit: 1s500ms\n  \
+             refuse_over_memory: yes\n  \
+             object_store: {aws_endpoint: h, aws_allow_http: true}\n",
         );
         let config = config.expect("all keys are known");
         assert_eq!(config.metastore.as_deref(), Some("sqlite:///ledger.db"));
         assert_eq!(config.on_bad_row, OnBadRow::Skip);
         assert_eq!(config.parallel, Some(4));
         assert_eq!(config.memory_limit_bytes, Some(512 << 20));
+        assert_eq!(config.rows_per_second_max, NonZeroU64::new(20_000));
+        assert_eq!(config.latency_limit, Some(Duration::from_millis(1_500)));
+        assert!(config.refuse_over_memory);
         assert_eq!(config.object_store["aws_allow_http"], "true");
     }
 
@@ -137,6 +176,12 @@ mod tests {
             ("tidegate: {on_bad_row: drop}", "`tidegate.on_bad_row: drop`"),
             ("tidegate: {memory_limit: lots}", "`tidegate.memory_limit: lots`"),
             ("tidegate: {memory_limit: 0}", "above 0"),
+            ("tidegate: {max_rows_per_second: 0}", "`tidegate.max_rows_per_second: 0`"),
+            ("tidegate: {max_rows_per_second: fast}", "`tidegate.max_rows_per_second`"),
+            ("tidegate: {latency_limit: 500}", "`tidegate.latency_limit: 500`"),
+            ("tidegate: {latency_limit: 0s}", "above 0"),
+            ("tidegate: {latency_limit: [1s]}", "`tidegate.latency_limit`"),
+            ("tidegate: {refuse_over_memory: maybe}", "`tidegate.refuse_over_memory`"),
             ("tidegate: {object_store: {a: [1]}}", "`tidegate.object_store.a`"),
             ("tidegate: 1", "`tidegate`"),
         ] {

@@ -96,9 +96,13 @@ fn write(path: &Path, rows: &[(i64, i64, &str)], row_group: usize) {
 }
 
 fn session() -> Session {
+    session_within(64 << 20)
+}
+
+fn session_within(memory_limit_bytes: u64) -> Session {
     Session::new(SessionOptions {
         partitions: 2,
-        memory_limit_bytes: 64 << 20,
+        memory_limit_bytes,
         object_store: BTreeMap::new(),
     })
     .unwrap()
@@ -120,11 +124,17 @@ fn spec(dir: &Path, view: FeatureView, micros: (i64, i64)) -> WindowSpec {
 }
 
 async fn materialize(spec: WindowSpec) -> (Result<Outcome, Error>, WindowPlan, Rows) {
-    let session = session();
-    let plan = WindowPlan::new(&session, spec).await.unwrap();
+    materialize_in(&session(), spec).await
+}
+
+async fn materialize_in(
+    session: &Session,
+    spec: WindowSpec,
+) -> (Result<Outcome, Error>, WindowPlan, Rows) {
+    let plan = WindowPlan::new(session, spec).await.unwrap();
     let sink = Arc::new(Remembering::default());
     let door: Arc<dyn FeatureSink> = Arc::<Remembering>::clone(&sink);
-    let outcome = run(&session, &plan, door, &Arc::default()).await;
+    let outcome = run(session, &plan, door, &Arc::default()).await;
     let rows = std::mem::take(&mut *sink.0.lock().unwrap());
     (outcome, plan, rows)
 }
@@ -236,4 +246,19 @@ async fn many_partitions_give_the_same_rows_as_one() {
     assert_eq!(rows.len(), 30_000);
     // The newest row of entity n is the last one dealt to it.
     assert!(rows.values().all(|&(at, _)| at >= 70_000));
+}
+
+#[tokio::test]
+async fn a_window_larger_than_memory_gives_the_same_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: Vec<_> = (0..200_000).map(|n| (n % 150_000, n, "x")).collect();
+    write(&dir.path().join("d.parquet"), &rows, 20_000);
+    let whole = || spec(dir.path(), view("d.parquet", TEXT), (0, 200_000));
+    let (outcome, _, expected) = materialize(whole()).await;
+    assert_eq!(outcome.unwrap().receipt.entities, 150_000);
+    // The keys and times alone are larger.
+    let (outcome, _, rows) = materialize_in(&session_within(2 << 20), whole()).await;
+    let receipt = outcome.unwrap().receipt;
+    assert_eq!((receipt.rows_read, receipt.entities), (200_000, 150_000));
+    assert!(rows == expected, "the rows differ");
 }

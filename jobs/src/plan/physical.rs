@@ -13,23 +13,20 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column, Literal, cast};
-use datafusion::physical_expr::{Partitioning, PhysicalExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::repartition::RepartitionExec;
 use model::Interval;
-use object_store::ObjectStore;
 
 use super::{ACTIVE, CREATED_TIME, EVENT_TIME, NO_ENTITY, WindowPlan, WindowSpec};
 use crate::error::Error;
-use crate::latest::{LatestColumns, LatestExec};
-use crate::pinned::PinnedStore;
+use crate::latest::{LatestColumns, newest_rows};
 use crate::progress::Progress;
 use crate::session::{BATCH_ROWS, Session};
 use crate::sink::{SinkExec, SinkParts};
-use crate::source::{Need, NeededColumn, Selection};
+use crate::source::{Need, NeededColumn, Piece, PieceIndex, ReadAhead, Readers, Selection, pieces};
 
 type Plan = Arc<dyn ExecutionPlan>;
 type Projection = Vec<(Arc<dyn PhysicalExpr>, String)>;
@@ -101,71 +98,59 @@ pub(crate) fn build(
     let filtered: Plan = Arc::new(FilterExec::try_new(window_filter(plan)?, scanned)?);
     let projected: Plan = Arc::new(ProjectionExec::try_new(projection(session, plan)?, filtered)?);
     let columns = latest_columns(plan, &projected.schema())?;
-    let spread = repartition(projected, &columns, partitions)?;
     parts.event_time = columns.event_time;
     parts.keys = columns.keys.clone();
-    let latest: Plan = Arc::new(LatestExec::new(spread, columns, Arc::clone(progress)));
+    let latest = newest_rows(projected, columns, partitions, progress)?;
     Ok(Arc::new(SinkExec::new(latest, parts)))
 }
 
 fn scan(session: &Session, plan: &WindowPlan, partitions: usize) -> Result<Plan> {
-    let read = plan.selection.files.iter().filter(|file| !file.row_groups.is_empty());
-    let metas = read.map(|file| &plan.source.files[file.file].listed.meta);
-    let store: Arc<dyn ObjectStore> =
-        Arc::new(PinnedStore::new(Arc::clone(&plan.source.store), metas));
-    let url = store_url(plan)?;
-    session.runtime().register_object_store(url.as_ref(), Arc::clone(&store));
     let partition_fields: Vec<_> =
         plan.selection.partition_fields.iter().cloned().map(Arc::new).collect();
     let table = TableSchema::builder(Arc::clone(&plan.selection.file_schema))
         .with_table_partition_cols(partition_fields)
         .build();
-    let readers = Arc::new(session.readers(store));
-    let source = ParquetSource::new(table)
-        .with_parquet_file_reader_factory(readers)
-        .with_predicate(window_filter(plan)?)
-        .with_enable_page_index(true);
-    let config = FileScanConfigBuilder::new(url, Arc::new(source))
-        .with_file_groups(file_groups(plan, partitions))
-        .build();
+    let pieces = pieces(&plan.source, &plan.selection);
+    let store = Arc::clone(&plan.source.store);
+    let ahead = Arc::new(ReadAhead::new(store, pieces, session.bytes_ahead_max()));
+    let groups = file_groups(plan, ahead.pieces(), partitions);
+    // Without a predicate: what the window needs is chosen, and the filter above is exact.
+    let source =
+        ParquetSource::new(table).with_parquet_file_reader_factory(Arc::new(Readers(ahead)));
+    let config =
+        FileScanConfigBuilder::new(store_url(), Arc::new(source)).with_file_groups(groups).build();
     Ok(DataSourceExec::from_data_source(config))
 }
 
-/// A name for the store inside the session: each window has its own, since it has its own pins.
-fn store_url(plan: &WindowPlan) -> Result<ObjectStoreUrl> {
-    let view = &plan.spec.view.name;
-    let host: String = view.bytes().map(|byte| format!("{byte:02x}")).collect();
-    // A host name label holds 63 characters; a URL's host as a whole may be longer than any view's.
-    let labels: Vec<&str> =
-        host.as_bytes().chunks(60).filter_map(|label| std::str::from_utf8(label).ok()).collect();
-    ObjectStoreUrl::parse(format!("pinned://v{}", labels.join(".v")))
+/// DataFusion wants to know a store of its own; every read goes through our readers instead.
+fn store_url() -> ObjectStoreUrl {
+    ObjectStoreUrl::local_filesystem()
 }
 
-/// Deals the row groups out, in order, so that each partition reads about as many bytes.
-fn file_groups(plan: &WindowPlan, partitions: usize) -> Vec<FileGroup> {
-    let files = &plan.selection.files;
-    let total: u64 = files.iter().flat_map(|f| &f.row_groups).map(|group| group.bytes).sum();
+/// Deals the pieces out, in order, so that each partition reads about as many bytes. A partition
+/// that is idle takes over the next piece, whoever was to read it.
+fn file_groups(plan: &WindowPlan, pieces: &[Arc<Piece>], partitions: usize) -> Vec<FileGroup> {
+    let total: u64 = pieces.iter().map(|piece| piece.bytes()).sum();
     let share = total.div_ceil(partitions as u64).max(1);
     let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); partitions];
     let mut before = 0;
-    for selected in files {
-        let file = &plan.source.files[selected.file];
-        let row_groups = file.footer.metadata().num_row_groups();
-        let mut dealt: Vec<Option<ParquetAccessPlan>> = vec![None; partitions];
-        for group in &selected.row_groups {
-            let partition = usize::try_from(before / share).unwrap_or(0).min(partitions - 1);
-            dealt[partition]
-                .get_or_insert_with(|| ParquetAccessPlan::new_none(row_groups))
-                .scan(group.index);
-            before += group.bytes;
+    for (index, piece) in pieces.iter().enumerate() {
+        let selected = &plan.selection.files[piece.selected];
+        let footer = plan.source.files[selected.file].footer.metadata();
+        let mut access = ParquetAccessPlan::new_none(footer.num_row_groups());
+        for group in &piece.row_groups {
+            access.scan(group.index);
+            if let Some(selection) = &group.selection {
+                access.scan_selection(group.index, selection.clone());
+            }
         }
-        for (partition, access) in dealt.into_iter().enumerate() {
-            let Some(access) = access else { continue };
-            let read = PartitionedFile::new_from_meta(file.listed.meta.clone())
-                .with_partition_values(selected.partition_values.clone())
-                .with_extension(access);
-            groups[partition].push(read);
-        }
+        let read = PartitionedFile::new_from_meta(piece.meta.clone())
+            .with_partition_values(selected.partition_values.clone())
+            .with_extension(access)
+            .with_extension(PieceIndex(index));
+        let partition = usize::try_from(before / share).unwrap_or(0).min(partitions - 1);
+        groups[partition].push(read);
+        before += piece.bytes();
     }
     groups.into_iter().map(FileGroup::new).collect()
 }
@@ -245,14 +230,6 @@ fn latest_columns(plan: &WindowPlan, schema: &SchemaRef) -> Result<LatestColumns
         event_time: index(EVENT_TIME)?,
         created_time: plan.need.created_time.as_ref().map(|_| index(CREATED_TIME)).transpose()?,
     })
-}
-
-fn repartition(input: Plan, columns: &LatestColumns, partitions: usize) -> Result<Plan> {
-    if partitions == 1 {
-        return Ok(input);
-    }
-    let keys = columns.key_exprs(&input.schema());
-    Ok(Arc::new(RepartitionExec::try_new(input, Partitioning::Hash(keys, partitions))?))
 }
 
 #[cfg(test)]

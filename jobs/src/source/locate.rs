@@ -3,6 +3,8 @@
 //! The plan carries no file names and row numbers: they would cost every row of every run. A bad
 //! row is rare, and is looked for once.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampNanosecondType};
@@ -12,7 +14,8 @@ use model::EventTime;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::ProjectionMask;
 
-use super::{Selection, Source, SourceFile, footer};
+use super::reader::Reader;
+use super::{Selection, Source, SourceFile};
 
 /// What a row is known by.
 #[derive(Clone, Debug)]
@@ -37,7 +40,7 @@ pub async fn locate(source: &Source, selection: &Selection, row: &RowKey) -> Opt
 }
 
 async fn locate_in(source: &Source, file: &SourceFile, row: &RowKey) -> Option<u64> {
-    let reader = footer::reader(&source.readers, &file.listed.meta).ok()?;
+    let reader = Reader::whole(Arc::clone(&source.store), file);
     let schema = file.footer.schema();
     let wanted = row.values.iter().map(|(name, _)| name).chain([&row.event_column]);
     let roots: Vec<usize> = wanted.filter_map(|name| schema.index_of(name).ok()).collect();

@@ -1,125 +1,95 @@
-//! One call of `newer_wins.lua`: which rows it takes, and its arguments.
+//! One call of a view's script: which rows it takes, and its bytes.
 //!
-//! Pure. Keys and values are counted references into the batch, so nothing of them is copied here.
+//! Pure. Keys and values go from the batch straight into the pipeline's buffer.
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
-use feast::redis_layout::write_timestamp;
-use fred::types::Value;
-use model::EncodedBatch;
+use bytes::Bytes;
 
+use super::connection::Servers;
+use super::rows::Rows;
+use super::wire;
 use crate::limits::WriteLimits;
 
-/// Arguments before the first key: the script and the number of keys.
-const LEAD: usize = 2;
-/// Arguments between the keys and the fields, as `newer_wins.lua` counts them.
-const HEAD: usize = 5;
+/// Arguments of a call before the keys: its name, the script and the number of keys.
+const LEAD: usize = 3;
 
-/// Rows of a batch that go into one call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Call {
-    /// The rows.
-    pub rows: Range<usize>,
-    /// Bytes of their keys and values.
-    pub bytes: usize,
-}
-
-/// What all calls of a view have in common.
-pub(super) struct Shape<'a> {
-    pub time_field: &'a Bytes,
-    pub fields: &'a [Bytes],
-    pub key_ttl_seconds: u64,
-    pub compares: bool,
-}
-
-/// Cuts a batch into calls within the limits; every call has at least one row.
-pub(super) fn cut(batch: &EncodedBatch, limits: &WriteLimits) -> Vec<Call> {
-    let values_per_row = batch.features.len() + 2;
-    let by_values = limits.values_per_call / values_per_row;
-    let rows_max = limits.rows_per_call.min(by_values).max(1);
-    let mut calls: Vec<Call> = Vec::with_capacity(batch.len().div_ceil(rows_max));
-    for row in 0..batch.len() {
-        let bytes = row_bytes(batch, row);
+/// Cuts rows into calls within the limits; every call has at least one row. The ranges are of
+/// `indices`. Rows that may have been written before are not mixed with others, so that what is
+/// found equal can be told apart; in a cluster the keys of a call share a slot.
+pub(super) fn cut(
+    rows: &Rows<'_>,
+    indices: &[u32],
+    limits: &WriteLimits,
+    is_cluster: bool,
+) -> Vec<Range<usize>> {
+    let rows_max = limits.rows_per_call.min(limits.values_per_call / rows.width()).max(1);
+    let belongs = |first: u32, next: u32| {
+        rows.is_uncertain(first) == rows.is_uncertain(next)
+            && (!is_cluster || Servers::slot(rows.key(first)) == Servers::slot(rows.key(next)))
+    };
+    let mut calls: Vec<Range<usize>> = Vec::with_capacity(indices.len().div_ceil(rows_max));
+    let mut bytes = 0;
+    for (at, &row) in indices.iter().enumerate() {
+        let size = rows.bytes(row);
         match calls.last_mut() {
             Some(call)
-                if call.rows.len() < rows_max && call.bytes + bytes <= limits.bytes_per_call =>
+                if call.len() < rows_max
+                    && bytes + size <= limits.bytes_per_call
+                    && belongs(indices[call.start], row) =>
             {
-                call.rows.end += 1;
-                call.bytes += bytes;
+                call.end += 1;
+                bytes += size;
             }
-            _ => calls.push(Call { rows: row..row + 1, bytes }),
+            _ => {
+                calls.push(at..at + 1);
+                bytes = size;
+            }
         }
     }
     calls
 }
 
-fn row_bytes(batch: &EncodedBatch, row: usize) -> usize {
-    let values = batch.features.iter().map(|column| column.get(row).len());
-    batch.keys.get(row).len() + values.sum::<usize>()
+/// How a call names its script.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Script<'a> {
+    /// By its SHA-1: the server has it.
+    Sha(&'a Bytes),
+    /// By its text.
+    Text(&'a Bytes),
 }
 
-impl Call {
-    /// The arguments of `EVALSHA`.
-    pub(super) fn arguments(&self, shape: &Shape, batch: &EncodedBatch, sha: &Bytes) -> Vec<Value> {
-        let (rows, features) = (self.rows.len(), shape.fields.len());
-        let mut arguments = Vec::with_capacity(LEAD + HEAD + features + rows * (2 + features));
-        arguments.push(Value::Bytes(sha.clone()));
-        arguments.push(number(rows as u64));
-        arguments.extend(self.rows.clone().map(|row| Value::Bytes(batch.keys.share(row))));
-        arguments.push(Value::Bytes(shape.time_field.clone()));
-        arguments.push(number(shape.key_ttl_seconds));
-        arguments.push(flag(shape.compares));
-        arguments.push(Value::Bytes(self.dead(batch)));
-        arguments.push(number(features as u64));
-        arguments.extend(shape.fields.iter().cloned().map(Value::Bytes));
-        for (row, time) in self.rows.clone().zip(self.times(batch)) {
-            arguments.push(Value::Bytes(time));
-            if !batch.is_tombstone(row) {
-                let values = batch.features.iter().map(|column| column.share(row));
-                arguments.extend(values.map(Value::Bytes));
-            }
-        }
-        arguments
+/// Appends a call for rows, with the arguments that `newer_wins.lua` counts on.
+pub(super) fn write(buffer: &mut Vec<u8>, script: Script<'_>, rows: &Rows<'_>, indices: &[u32]) {
+    let any_dead = indices.iter().any(|&row| rows.is_tombstone(row));
+    let values: usize = indices.iter().map(|&row| rows.values(row).len()).sum();
+    wire::command(buffer, LEAD + indices.len() + 1 + values);
+    let (name, script) = match script {
+        Script::Sha(sha) => ("EVALSHA", sha),
+        Script::Text(text) => ("EVAL", text),
+    };
+    wire::argument(buffer, name.as_bytes());
+    wire::argument(buffer, script);
+    wire::number(buffer, indices.len() as u64);
+    for &row in indices {
+        wire::argument(buffer, rows.key(row));
     }
-
-    /// One digit a row, `1` for a tombstone; empty when there is none.
-    fn dead(&self, batch: &EncodedBatch) -> Bytes {
-        if !self.rows.clone().any(|row| batch.is_tombstone(row)) {
-            return Bytes::new();
+    let digit = |&row: &u32| if rows.is_tombstone(row) { b'1' } else { b'0' };
+    let dead: Vec<u8> = if any_dead { indices.iter().map(digit).collect() } else { Vec::new() };
+    wire::argument(buffer, &dead);
+    for &row in indices {
+        // The time first: it is there for a tombstone, too.
+        wire::argument(buffer, rows.time(row));
+        let features = rows.values(row).len() - 1;
+        for value in rows.values(row).take(features) {
+            wire::argument(buffer, value);
         }
-        let digit = |row| if batch.is_tombstone(row) { b'1' } else { b'0' };
-        self.rows.clone().map(digit).collect()
     }
-
-    /// The serialized event times, in one buffer.
-    fn times(&self, batch: &EncodedBatch) -> impl Iterator<Item = Bytes> + use<> {
-        /// Tag and ten bytes for the seconds, tag and five for the nanoseconds.
-        const TIMESTAMP_BYTES_MAX: usize = 17;
-        let mut buffer = BytesMut::with_capacity(self.rows.len() * TIMESTAMP_BYTES_MAX);
-        let mut ends = Vec::with_capacity(self.rows.len());
-        for time in &batch.event_times[self.rows.clone()] {
-            let (seconds, nanos) = time.seconds_and_nanos();
-            write_timestamp(seconds, nanos, &mut buffer);
-            ends.push(buffer.len());
-        }
-        let buffer = buffer.freeze();
-        let mut start = 0;
-        ends.into_iter().map(move |end| buffer.slice(std::mem::replace(&mut start, end)..end))
-    }
-}
-
-fn number(number: u64) -> Value {
-    Value::Bytes(number.to_string().into())
-}
-
-fn flag(flag: bool) -> Value {
-    Value::Bytes(Bytes::from_static(if flag { b"1" } else { b"0" }))
 }
 
 #[cfg(test)]
 mod tests {
-    use model::{ByteColumn, EventTime};
+    use model::{ByteColumn, EncodedBatch, EventTime};
 
     use super::*;
 
@@ -134,7 +104,8 @@ mod tests {
     }
 
     fn ranges(batch: &EncodedBatch, limits: &WriteLimits) -> Vec<Range<usize>> {
-        cut(batch, limits).into_iter().map(|call| call.rows).collect()
+        let rows = Rows::new(batch);
+        cut(&rows, &rows.open(), limits, false)
     }
 
     #[test]
@@ -144,7 +115,7 @@ mod tests {
         // A row has two features, a key and a time: four values.
         let limits = WriteLimits { values_per_call: 9, ..WriteLimits::default() };
         assert_eq!(ranges(&batch(5, 1), &limits), [0..2, 2..4, 4..5]);
-        let limits = WriteLimits { bytes_per_call: 50, ..WriteLimits::default() };
+        let limits = WriteLimits { bytes_per_call: 60, ..WriteLimits::default() };
         assert_eq!(ranges(&batch(3, 10), &limits), [0..2, 2..3]);
     }
 
@@ -153,30 +124,32 @@ mod tests {
         let limits =
             WriteLimits { values_per_call: 1, bytes_per_call: 1, ..WriteLimits::default() };
         assert_eq!(ranges(&batch(2, 100), &limits), [0..1, 1..2]);
-        assert_eq!(cut(&batch(1, 100), &limits)[0].bytes, 203);
-        assert!(cut(&batch(0, 1), &limits).is_empty());
+        assert!(ranges(&batch(0, 1), &limits).is_empty());
     }
 
     #[test]
-    fn arguments_are_those_the_script_counts_on() {
+    fn a_call_holds_keys_of_one_slot_and_rows_of_one_standing() {
+        let mut batch = batch(4, 1);
+        let keys: [&[u8]; 4] = [b"{a}1", b"{a}2", b"{b}1", b"{b}2"];
+        batch.keys = keys.into_iter().collect();
+        let mut rows = Rows::new(&batch);
+        let limits = WriteLimits::default();
+        assert_eq!(cut(&rows, &rows.open(), &limits, true), [0..2, 2..4]);
+        rows.doubt(1);
+        assert_eq!(cut(&rows, &rows.open(), &limits, true), [0..1, 1..2, 2..4]);
+        assert_eq!(cut(&rows, &rows.open(), &limits, false), [0..1, 1..2, 2..4]);
+    }
+
+    #[test]
+    fn the_bytes_are_those_the_script_counts_on() {
         let mut batch = batch(3, 1);
         batch.tombstones = Some(vec![false, true, false]);
-        let fields = [Bytes::from_static(b"f1"), Bytes::from_static(b"f2")];
-        let shape = Shape {
-            time_field: &Bytes::from_static(b"_ts:v"),
-            fields: &fields,
-            key_ttl_seconds: 60,
-            compares: true,
-        };
-        let call = Call { rows: 1..3, bytes: 0 };
-        let arguments = call.arguments(&shape, &batch, &Bytes::from_static(b"sha"));
-        let text = |value| Value::as_bytes(value).expect("every argument is bytes");
-        let texts: Vec<&[u8]> = arguments.iter().map(text).collect();
-        let time: &[u8] = &[0x08, 1, 0x10, 1];
-        let expected: [&[u8]; 15] = [
-            b"sha", b"2", b"key", b"key", b"_ts:v", b"60", b"1", b"10", b"2", b"f1", b"f2", time,
-            time, b"v", b"v",
-        ];
-        assert_eq!(texts, expected);
+        let rows = Rows::new(&batch);
+        let mut buffer = Vec::new();
+        write(&mut buffer, Script::Sha(&Bytes::from_static(b"sha")), &rows, &[1, 2]);
+        let expected =
+            b"*10\r\n$7\r\nEVALSHA\r\n$3\r\nsha\r\n$1\r\n2\r\n$3\r\nkey\r\n$3\r\nkey\r\n\
+            $2\r\n10\r\n$4\r\n\x08\x01\x10\x01\r\n$4\r\n\x08\x01\x10\x01\r\n$1\r\nv\r\n$1\r\nv\r\n";
+        assert_eq!(buffer, expected);
     }
 }

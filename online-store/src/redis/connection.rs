@@ -1,42 +1,50 @@
-//! The connection to Redis: made, checked, and made anew when it is lost.
+//! The connection to Redis: made, checked, and made anew when it is lost or leads elsewhere.
 //!
-//! fred keeps the socket; it neither repeats a command nor reconnects by itself, because a repeat
-//! that we do not see would be counted wrongly and would have no end.
+//! fred keeps the sockets of discovery, control and reads; it neither repeats a command nor
+//! reconnects by itself, because a repeat that we do not see would be counted wrongly and would
+//! have no end. Deliberately absent: which server has which slot (see `servers`), keys between two
+//! servers (see `ask`), sentinels (see `sentinel`), and sockets for bulk writes (see `socket`).
 
-use std::sync::Arc;
-use std::time::Duration;
+mod ask;
+mod sentinel;
+mod servers;
+mod settings;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use feast::config::RedisConfig;
+use feast::config::{RedisConfig, RedisServers};
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
-use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, ServerConfig, TcpConfig};
-use fred::types::{ClusterHash, CustomCommand, InfoKind, RespVersion, Value};
+use fred::types::{ClusterHash, CustomCommand, Value};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
 use super::reply::{Failure, Remedy};
-use super::tls;
-use crate::error::{Error, Trouble};
+use crate::error::Error;
 use crate::limits::WriteLimits;
-
-/// The script; see its own head.
-const NEWER_WINS: &str = include_str!("newer_wins.lua");
+pub(super) use servers::{Server, Servers};
+use settings::Settings;
+pub(super) use socket::Socket;
 
 /// A connection that is replaced when it is lost.
 #[derive(Debug)]
 pub(super) struct Connection {
-    address: String,
     settings: Settings,
-    script: Bytes,
-    current: Mutex<Link>,
+    current: RwLock<Link>,
+    /// Held while `current` is being replaced, so that one does it and the others wait.
+    refreshing: Mutex<()>,
 }
 
 /// One connection, for as long as it holds.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     client: Client,
-    generation: u64,
+    servers: Arc<Servers>,
     _task: Arc<Task>,
 }
 
@@ -50,30 +58,16 @@ impl Drop for Task {
     }
 }
 
-struct Settings {
-    config: Config,
-    connect_timeout: Duration,
-    command_timeout: Duration,
-}
-
-/// Without fred's configuration, which shows the password.
-impl std::fmt::Debug for Settings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Settings").field("server", &self.config.server).finish_non_exhaustive()
-    }
-}
-
 impl Connection {
-    /// Connects and loads the script. A server that is still loading its data is waited for.
+    /// Connects. A server that is still loading its data is waited for.
     pub(super) async fn open(config: &RedisConfig, limits: &WriteLimits) -> Result<Self, Error> {
-        let address = format!("{}:{}", config.host, config.port);
-        let settings = Settings::new(config, &address, limits)?;
+        let settings = Settings::new(config, limits)?;
         let mut failed = 0;
         loop {
-            let failure = match settings.connect(&address).await {
-                Ok((link, script)) => {
-                    let current = Mutex::new(link);
-                    return Ok(Self { address, settings, script, current });
+            let failure = match settings.connect(&[], 0).await {
+                Ok(link) => {
+                    let (current, refreshing) = (RwLock::new(link), Mutex::new(()));
+                    return Ok(Self { settings, current, refreshing });
                 }
                 Err(failure) => failure,
             };
@@ -90,21 +84,22 @@ impl Connection {
         }
     }
 
+    /// The nodes that the configuration names, for messages about no server in particular.
     pub(super) fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// The script's SHA-1, as the server told it.
-    pub(super) fn script(&self) -> &Bytes {
-        &self.script
+        &self.settings.address
     }
 
     /// The connection as it is now.
-    pub(super) async fn link(&self) -> Link {
-        self.current.lock().await.clone()
+    pub(super) fn link(&self) -> Link {
+        self.now()
     }
 
-    /// Runs one command.
+    /// The servers as they were when the connection was last made.
+    pub(super) fn servers(&self) -> Arc<Servers> {
+        self.now().servers
+    }
+
+    /// Runs one command. In a cluster its first argument is a key and it goes to the key's server.
     pub(super) async fn command(
         &self,
         link: &Link,
@@ -113,117 +108,179 @@ impl Connection {
     ) -> Result<Value, Failure> {
         // fred's own EVALSHA would cost a second list of the arguments.
         let command = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
-        let answer = link.client.custom(command, arguments).await;
-        answer.map_err(|error| Failure::of_command(&self.address, error))
+        let again = link.servers.is_cluster().then(|| arguments.clone());
+        let error = match link.client.custom(command, arguments).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        match again {
+            Some(arguments) if is_redirect(&error) => {
+                self.settings.ask(&link.servers, name, arguments).await
+            }
+            _ => Err(Failure::of_command(self.address(), error)),
+        }
     }
 
-    /// Loads the script again.
-    pub(super) async fn load_script(&self, link: &Link) -> Result<(), Failure> {
-        load(&link.client, &self.address).await.map(drop)
+    /// Runs one command on one server, whatever its arguments are.
+    ///
+    /// `server` is an index into `servers`; when these are superseded and the server is not among
+    /// the present ones, the failure asks for a new connection.
+    pub(super) async fn command_on(
+        &self,
+        servers: &Servers,
+        server: usize,
+        name: &'static str,
+        arguments: Vec<Value>,
+    ) -> Result<Value, Failure> {
+        let server = &servers.list()[server];
+        let link = self.now();
+        if !link.servers.list().contains(server) {
+            return Err(Failure::of_command(&server.to_string(), gone()));
+        }
+        link.command_on(server, name, arguments).await
     }
 
-    /// Makes a new connection in place of a lost one, unless somebody else just did.
-    pub(super) async fn replace(&self, lost: &Link) -> Result<(), Failure> {
-        let mut current = self.current.lock().await;
-        if current.generation == lost.generation {
-            let (mut link, _) = self.settings.connect(&self.address).await?;
-            link.generation = lost.generation + 1;
-            *current = link;
+    /// Loads a script on every primary; gives its SHA-1, as the servers tell it.
+    pub(super) async fn load(&self, script: &Bytes) -> Result<Bytes, Failure> {
+        let link = self.now();
+        let mut sha = Bytes::new();
+        for server in link.servers.list() {
+            let arguments = vec![Value::from("LOAD"), Value::Bytes(script.clone())];
+            let answer = link.command_on(server, "SCRIPT", arguments).await;
+            let answer = answer.map_err(|mut failure| {
+                // A server that is down for the script is down for all: wait as for any command.
+                if failure.remedy == Remedy::LoadScript {
+                    failure.remedy = Remedy::Wait;
+                }
+                failure
+            })?;
+            sha = answer.into_bytes().unwrap_or_default();
+        }
+        Ok(sha)
+    }
+
+    /// Looks anew for the servers after a redirect, a failover or a lost connection, unless
+    /// somebody else did so since `seen` was the map.
+    ///
+    /// # Cancel safety
+    /// The old connection stays when the future is dropped.
+    pub(super) async fn refresh(&self, seen: &Servers) -> Result<(), Failure> {
+        let _alone = self.refreshing.lock().await;
+        let known = self.servers();
+        if known.generation() == seen.generation() {
+            let link = self.settings.connect(known.list(), known.generation() + 1).await?;
+            *self.current.write().unwrap_or_else(PoisonError::into_inner) = link;
         }
         Ok(())
     }
 
-    /// The server's run id, drawn anew at each of its starts; `None` when we may not ask.
-    pub(super) async fn run_id(&self, link: &Link) -> Result<Option<String>, Failure> {
-        let info: Result<String, _> = link.client.info(Some(InfoKind::Server)).await;
-        match info.map_err(|error| Failure::of_command(&self.address, error)) {
-            Ok(info) => Ok(info
-                .lines()
-                .find_map(|line| line.strip_prefix("run_id:"))
-                .map(|run_id| run_id.trim().to_owned())),
-            Err(Failure { error: Error::Access { .. }, .. }) => Ok(None),
-            Err(failure) => Err(failure),
+    /// Opens a socket of its own to one server, logged in and with the database selected.
+    ///
+    /// # Cancel safety
+    /// A socket that is dropped half-way is closed.
+    pub(super) async fn dial(&self, server: &Server) -> Result<Socket, Failure> {
+        self.settings.dial(server).await
+    }
+
+    /// The run id of every primary, drawn anew at each start of a server, by address; by the
+    /// master's name where sentinels may put another server in its place. Without those that we
+    /// may not ask.
+    pub(super) async fn identities(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let link = self.now();
+        let mut identities = BTreeMap::new();
+        for server in link.servers.list() {
+            let run_id = link.info(server, "server", "run_id:").await?;
+            let name = match &self.settings.servers {
+                RedisServers::Sentinel { master, .. } => master.clone(),
+                RedisServers::One(_) | RedisServers::Cluster(_) => server.to_string(),
+            };
+            identities.extend(run_id.map(|run_id| (name, run_id)));
         }
+        Ok(identities)
+    }
+
+    /// One line of the first server's `INFO`; `None` when there is none or we may not ask.
+    pub(super) async fn info(
+        &self,
+        section: &'static str,
+        prefix: &str,
+    ) -> Result<Option<String>, Failure> {
+        let link = self.now();
+        link.info(&link.servers.list()[0], section, prefix).await
     }
 
     /// Refuses a replica: its rows would vanish with the next synchronization, if it takes any.
     pub(super) async fn check_writable(&self, link: &Link) -> Result<(), Failure> {
-        let info: Result<String, _> = link.client.info(Some(InfoKind::Replication)).await;
-        match info.map_err(|error| Failure::of_command(&self.address, error)) {
-            Ok(info) if info.lines().any(|line| line == "role:slave") => {
-                Err(Failure::lasting(Error::Unavailable {
-                    address: self.address.clone(),
-                    trouble: Trouble::ReadOnly,
-                    source: fred::error::Error::new(
-                        fred::error::ErrorKind::Unknown,
-                        "INFO replication says `role:slave`",
-                    ),
-                }))
-            }
-            // A user without the right to ask may still write; a replica would say READONLY.
-            Err(Failure { error: Error::Access { .. }, .. }) | Ok(_) => Ok(()),
-            Err(failure) => Err(failure),
-        }
-    }
-}
-
-impl Settings {
-    fn new(config: &RedisConfig, address: &str, limits: &WriteLimits) -> Result<Self, Error> {
-        let tls = config.tls.as_ref().map(|tls| tls::connector(tls, address)).transpose()?;
-        let config = Config {
-            fail_fast: true,
-            username: config.username.clone(),
-            password: config.password.clone(),
-            server: ServerConfig::new_centralized(config.host.as_str(), config.port),
-            // Every Redis since 2.6 speaks it, and no answer of ours needs more.
-            version: RespVersion::RESP2,
-            database: (config.db != 0).then_some(config.db),
-            tls: tls.map(Into::into),
-            ..Config::default()
-        };
-        Ok(Self {
-            config,
-            connect_timeout: limits.connect_timeout,
-            command_timeout: limits.command_timeout,
+        link.check_writable().await.map_err(|failure| match &self.settings.servers {
+            // Nobody puts another server in the place of this one.
+            RedisServers::One(_) => Failure::lasting(failure.error),
+            RedisServers::Cluster(_) | RedisServers::Sentinel { .. } => failure,
         })
     }
 
-    /// Connects, logs in, selects the database and loads the script.
-    async fn connect(&self, address: &str) -> Result<(Link, Bytes), Failure> {
-        let performance = PerformanceConfig {
-            default_command_timeout: self.command_timeout,
-            ..PerformanceConfig::default()
-        };
-        let connection = ConnectionConfig {
-            connection_timeout: self.connect_timeout,
-            internal_command_timeout: self.command_timeout,
-            // One: what is in flight when the connection is lost fails, and we decide.
-            max_command_attempts: 1,
-            tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
-            ..ConnectionConfig::default()
-        };
-        let client = Client::new(self.config.clone(), Some(performance), Some(connection), None);
-        let connected = client.init().await;
-        let task = connected.map_err(|error| Failure::of_connecting(address, error))?;
-        let task = Arc::new(Task(task.abort_handle()));
-        let script = load(&client, address).await?;
-        Ok((Link { client, generation: 0, _task: task }, script))
+    /// A panic elsewhere leaves nothing half done here, so a poisoned lock is as good as any.
+    fn now(&self) -> Link {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-async fn load(client: &Client, address: &str) -> Result<Bytes, Failure> {
-    let command = CustomCommand::new_static("SCRIPT", ClusterHash::FirstKey, false);
-    let arguments = vec![Value::from("LOAD"), Value::from(NEWER_WINS)];
-    let sha: Result<String, _> = client.custom(command, arguments).await;
-    match sha {
-        Ok(sha) => Ok(sha.into()),
-        Err(error) => {
-            let mut failure = Failure::of_command(address, error);
-            // A server that is down for the script is down for all: wait as for any command.
-            if failure.remedy == Remedy::LoadScript {
-                failure.remedy = Remedy::Wait;
-            }
-            Err(failure)
-        }
+impl Link {
+    async fn command_on(
+        &self,
+        server: &Server,
+        name: &'static str,
+        arguments: Vec<Value>,
+    ) -> Result<Value, Failure> {
+        // Whatever the first argument is, it is no key: the server is named.
+        let command = CustomCommand::new_static(name, ClusterHash::Random, false);
+        let answer = if self.servers.is_cluster() {
+            let server = fred::types::config::Server::new(server.host.as_str(), server.port);
+            self.client.with_cluster_node(server).custom(command, arguments).await
+        } else {
+            self.client.custom(command, arguments).await
+        };
+        answer.map_err(|error| Failure::of_command(&server.to_string(), error))
     }
+
+    /// Refuses replicas; the remedy is to look for the primary anew.
+    async fn check_writable(&self) -> Result<(), Failure> {
+        for server in self.servers.list() {
+            // A user without the right to ask may still write; a replica would say READONLY.
+            if self.info(server, "replication", "role:").await?.as_deref() == Some("slave") {
+                let kind = fred::error::ErrorKind::Unknown;
+                let words = "READONLY INFO replication says `role:slave`";
+                let error = fred::error::Error::new(kind, words);
+                return Err(Failure::of_command(&server.to_string(), error));
+            }
+        }
+        Ok(())
+    }
+
+    /// One line of `INFO`; `None` when there is none or we may not ask.
+    async fn info(
+        &self,
+        server: &Server,
+        section: &'static str,
+        prefix: &str,
+    ) -> Result<Option<String>, Failure> {
+        let answer = match self.command_on(server, "INFO", vec![section.into()]).await {
+            Ok(answer) => answer,
+            Err(Failure { error: Error::Access { .. }, .. }) => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        let info = answer.as_bytes_str().unwrap_or_default();
+        let line = info.lines().find_map(|line| line.strip_prefix(prefix));
+        Ok(line.map(|value| value.trim().to_owned()))
+    }
+}
+
+/// Tells whether the server has sent us to another one, which fred does not do.
+fn is_redirect(error: &fred::error::Error) -> bool {
+    *error.kind() == fred::error::ErrorKind::Routing
+}
+
+/// What a command to a server that is no longer known fails with.
+fn gone() -> fred::error::Error {
+    let kind = fred::error::ErrorKind::Routing;
+    fred::error::Error::new(kind, "the server is no longer a primary that we know")
 }

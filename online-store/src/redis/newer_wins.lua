@@ -1,30 +1,20 @@
 -- Writes rows of one view; of two rows of one entity the newer wins, whoever else is writing.
 --
+-- A template: `script.rs` puts the view's fields, its TTL and the store's rule in at the marks, so
+-- that a row costs no table of its own.
+--
 -- KEYS  the rows' keys
--- ARGV  1 timestamp field, 2 TTL in seconds (0: none), 3 '1' to compare event times or '0' to
---       write always, 4 one digit a row ('1': tombstone) or empty when there is none,
---       5 number of features, then their fields, then a row at a time: event time as a serialized
---       google.protobuf.Timestamp and, unless it is a tombstone, one value a feature
+-- ARGV  1 one digit a row ('1': tombstone) or empty when there is none, then a row at a time:
+--       event time as a serialized google.protobuf.Timestamp and, unless it is a tombstone, one
+--       value a feature
 -- Returns rows written, rows older than what is stored, rows equal in time to what is stored,
---       tombstones written, tombstones equal in time to what is stored.
+--       tombstones written, tombstones equal in time to what is stored, rows without a stored time.
 -- An error ends with the row's number, so that the caller can name the key. Rows before it are
 -- written, which is harmless: they are found equal when the call is repeated.
 
-local run, byte = redis.pcall, string.byte
-local stamp, ttl, compares, dead = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4]
-local features = tonumber(ARGV[5])
-local at = 5 + features
-
--- Fields and values in turn, the timestamp last: where a row takes several commands, its event
--- time must not stand before all its values do.
-local row, fields = {}, {}
-for i = 1, features do
-  fields[i] = ARGV[5 + i]
-  row[2 * i - 1] = fields[i]
-end
-row[2 * features + 1] = stamp
--- Lua's C stack holds 8000 values; a wide row is set in pieces.
-local PIECE = 4000
+local run, byte, KEYS, ARGV = redis.pcall, string.byte, KEYS, ARGV
+local stamp, ttl, features = @stamp, @ttl, @features
+local dead, at = ARGV[1], 1
 
 local function failed(i, reply)
   return redis.error_reply((string.gsub(reply.err, '^%-', '')) .. ' [row ' .. (i - 1) .. ']')
@@ -52,8 +42,24 @@ local function decode(time)
   return seconds, nanos
 end
 
+-- The seconds of a time from 1978 to 3058, which take five bytes, plus what the bits that say "more
+-- to come" are worth; nil for any other. Most comparisons need no more.
+local function quick(time)
+  local tag, a, b, c, d, e, tag_of_nanos = byte(time, 1, 7)
+  if tag == 8 and e and a > 127 and b > 127 and c > 127 and d > 127 and e < 128 and e > 0
+    and (tag_of_nanos == 16 or not tag_of_nanos) then
+    return a + b * 128 + c * 16384 + d * 2097152 + e * 268435456
+  end
+end
+
 -- 1: the new row wins; 0: equal; -1: it is older; nil: the stored time cannot be read.
 local function compare(new, stored)
+  local s = quick(stored)
+  if s then
+    if new == stored then return 0 end
+    local seconds = quick(new)
+    if seconds and seconds ~= s then return seconds > s and 1 or -1 end
+  end
   local s, n = decode(stored)
   if not s then return nil end
   if s < 0 or (s == 0 and n <= 0) then return 1 end
@@ -64,6 +70,7 @@ local function compare(new, stored)
   return 0
 end
 
+@tables
 local function in_pieces(command, key, list, count)
   for from = 1, count, PIECE do
     local reply = run(command, key, unpack(list, from, math.min(from + PIECE - 1, count)))
@@ -71,17 +78,19 @@ local function in_pieces(command, key, list, count)
   end
 end
 
-local written, older, equal, buried, equal_dead = 0, 0, 0, 0, 0
+local written, older, equal, buried, equal_dead, unset = 0, 0, 0, 0, 0, 0
 for i = 1, #KEYS do
   local key, time = KEYS[i], ARGV[at + 1]
   local tombstone = dead ~= '' and byte(dead, i) == 49
   local verdict = 1
-  if compares then
+  if @compares then
     local stored = run('HGET', key, stamp)
-    if type(stored) == 'table' then return failed(i, stored) end
     if stored then
+      if type(stored) == 'table' then return failed(i, stored) end
       verdict = compare(time, stored)
       if not verdict then return failed(i, {err = 'BADTIME stored event time'}) end
+    else
+      unset = unset + 1
     end
   end
   if verdict == 1 then
@@ -91,12 +100,10 @@ for i = 1, #KEYS do
       problem = in_pieces('HSET', key, {stamp, time}, 2) or in_pieces('HDEL', key, fields, features)
       buried = buried + 1
     else
-      for j = 1, features do row[2 * j] = ARGV[at + 1 + j] end
-      row[2 * features + 2] = time
-      problem = in_pieces('HSET', key, row, 2 * features + 2)
+      @set
       written = written + 1
     end
-    if problem then return failed(i, problem) end
+    if type(problem) == 'table' then return failed(i, problem) end
     if ttl > 0 then run('EXPIRE', key, ttl) end
   elseif verdict == 0 then
     if tombstone then equal_dead = equal_dead + 1 else equal = equal + 1 end
@@ -105,4 +112,4 @@ for i = 1, #KEYS do
   end
   at = at + 1 + (tombstone and 0 or features)
 end
-return {written, older, equal, buried, equal_dead}
+return {written, older, equal, buried, equal_dead, unset}

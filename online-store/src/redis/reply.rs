@@ -10,6 +10,7 @@ use fred::error::ErrorKind;
 use fred::types::Value;
 use model::{RetryPolicy, ViewRef, WriteCounts};
 
+use super::lane::Reply;
 use crate::error::{Error, Trouble, hex};
 
 /// What to do before the next try.
@@ -30,8 +31,6 @@ pub(super) enum Remedy {
 pub(super) struct Failure {
     pub error: Error,
     pub remedy: Remedy,
-    /// Tells whether the command may have been carried out, as a whole or in part.
-    pub may_have_run: bool,
     /// The row of the call at which the script stopped.
     row: Option<usize>,
 }
@@ -55,7 +54,7 @@ const TROUBLES: [(&str, Trouble, Remedy); 11] = [
 impl Failure {
     /// A failure that no further try can mend.
     pub(super) fn lasting(error: Error) -> Self {
-        Self { error, remedy: Remedy::GiveUp, may_have_run: true, row: None }
+        Self { error, remedy: Remedy::GiveUp, row: None }
     }
 
     /// Tells what a command's failure means.
@@ -78,9 +77,7 @@ impl Failure {
             // What is left is said by the client: a closed connection, a timeout, a broken frame.
             _ => (Error::Lost { address, source }, Remedy::Reconnect),
         };
-        // The server forgets a script before it runs anything of it.
-        let may_have_run = remedy != Remedy::LoadScript;
-        Self { error, remedy, may_have_run, row }
+        Self { error, remedy, row }
     }
 
     /// Tells what a failure to connect means.
@@ -97,7 +94,12 @@ impl Failure {
         }
         let error = Error::Connect { address: address.to_owned(), source };
         let remedy = if error.is_retryable() { Remedy::Reconnect } else { Remedy::GiveUp };
-        Self { error, remedy, may_have_run: false, row: None }
+        Self { error, remedy, row: None }
+    }
+
+    /// Tells whether the script stopped at a row, with those before it written.
+    pub(super) fn stopped_half_way(&self) -> bool {
+        self.row.is_some()
     }
 
     /// Names the key of the row at which the script stopped, where that is what failed.
@@ -160,9 +162,20 @@ pub(super) struct Tally {
     equal: u64,
     tombstoned: u64,
     equal_tombstones: u64,
+    unset: u64,
 }
 
 impl Tally {
+    /// Rows that were not newer than what is stored.
+    pub(super) fn stale(self) -> usize {
+        (self.older + self.equal + self.equal_tombstones) as usize
+    }
+
+    /// Rows without a stored event time.
+    pub(super) fn unset(self) -> usize {
+        self.unset as usize
+    }
+
     /// The counts of a call.
     ///
     /// When an earlier try of the same call may have been carried out (`repeated`), rows found
@@ -187,15 +200,28 @@ impl Tally {
 }
 
 /// Reads the script's answer.
-pub(super) fn tally(address: &str, answer: Value) -> Result<Tally, Failure> {
-    let unreadable =
-        |what: String| Failure::lasting(Error::Answer { address: address.to_owned(), what });
-    let counts: Vec<u64> =
-        answer.convert().map_err(|error| unreadable(error.details().to_owned()))?;
-    let [written, older, equal, tombstoned, equal_tombstones] = counts[..] else {
-        return Err(unreadable(format!("{} counts instead of 5", counts.len())));
+pub(super) fn tally(address: &str, answer: Reply<'_>) -> Result<Tally, Failure> {
+    let Reply::Array(items) = answer else {
+        return Err(unreadable(address, format!("{answer:?} instead of counts")));
     };
-    Ok(Tally { written, older, equal, tombstoned, equal_tombstones })
+    let mut counts = [0; 6];
+    if items.iter().len() != counts.len() {
+        let what = format!("{} counts instead of {}", items.iter().len(), counts.len());
+        return Err(unreadable(address, what));
+    }
+    for (count, item) in counts.iter_mut().zip(items.iter()) {
+        *count = match item {
+            Reply::Integer(number) if number >= 0 => number as u64,
+            other => return Err(unreadable(address, format!("{other:?} in place of a count"))),
+        };
+    }
+    let [written, older, equal, tombstoned, equal_tombstones, unset] = counts;
+    Ok(Tally { written, older, equal, tombstoned, equal_tombstones, unset })
+}
+
+/// The failure of an answer that no Redis gives.
+pub(super) fn unreadable(address: &str, what: String) -> Failure {
+    Failure::lasting(Error::Answer { address: address.to_owned(), what })
 }
 
 /// Reads an array of byte strings and nils.
@@ -204,19 +230,17 @@ pub(super) fn values(
     answer: Value,
     expected: usize,
 ) -> Result<Vec<Option<Bytes>>, Failure> {
-    let unreadable =
-        |what: String| Failure::lasting(Error::Answer { address: address.to_owned(), what });
     let Value::Array(items) = answer else {
-        return Err(unreadable("no array".to_owned()));
+        return Err(unreadable(address, "no array".to_owned()));
     };
     if items.len() != expected {
-        return Err(unreadable(format!("{} values instead of {expected}", items.len())));
+        return Err(unreadable(address, format!("{} values instead of {expected}", items.len())));
     }
     let item = |item| match item {
         Value::Null => Ok(None),
         Value::Bytes(bytes) => Ok(Some(bytes)),
         Value::String(text) => Ok(Some(text.into_inner())),
-        other => Err(unreadable(format!("{:?} in place of a value", other.kind()))),
+        other => Err(unreadable(address, format!("{:?} in place of a value", other.kind()))),
     };
     items.into_iter().map(item).collect()
 }
@@ -279,14 +303,13 @@ mod tests {
         for details in ["Request timed out.", "Too many failed write attempts.", "Canceled", ""] {
             let failure = failure(details);
             assert_eq!(failure.remedy, Remedy::Reconnect, "{details}");
-            assert!(failure.may_have_run, "{details}");
         }
     }
 
     #[test]
     fn a_missing_script_has_run_nothing_and_is_loaded_at_once() {
         let failure = failure("NOSCRIPT No matching script. Please use EVAL.");
-        assert!(!failure.may_have_run);
+        assert!(!failure.stopped_half_way());
         let policy = crate::WriteLimits::default().retry;
         assert_eq!(failure.pause(policy, 1), Some(Duration::ZERO));
         assert_eq!(failure.pause(policy, policy.attempts_max), None);
@@ -302,13 +325,15 @@ mod tests {
     #[test]
     fn a_key_that_is_no_hash_is_named() {
         let failure = failure("WRONGTYPE Operation against a key [row 2]");
+        assert!(failure.stopped_half_way());
         let error = failure.with_key(&view(), |row| [&b"a"[..], b"b", b"\x01\xff"][row]).error;
         assert!(matches!(&error, Error::WrongType { key, .. } if key == "01ff"), "{error}");
     }
 
     #[test]
     fn equal_rows_of_a_repeated_call_are_its_own() {
-        let tally = Tally { written: 1, older: 2, equal: 3, tombstoned: 4, equal_tombstones: 5 };
+        let tally =
+            Tally { written: 1, older: 2, equal: 3, tombstoned: 4, equal_tombstones: 5, unset: 0 };
         let first = WriteCounts { written: 1, stale: 10, tombstoned: 4 };
         assert_eq!(tally.counts(false), first);
         let repeated = WriteCounts { written: 4, stale: 2, tombstoned: 9 };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use feast::config::{OnlineStoreConfig, RedisConfig, RedisTls};
+use feast::config::{OnlineStoreConfig, RedisConfig, RedisNode, RedisServers, RedisTls};
 use feast::redis_layout::{encode_timestamp, feature_field};
 use harness::{Redis, Reply};
 use model::{RetryPolicy, WriteCounts};
@@ -13,10 +13,13 @@ use crate::{Error, OnlineStore, PreparedView, Trouble, WriteLimits};
 
 const SECOND: i64 = 1_000_000_000;
 
+fn one(host: &str, port: u16) -> RedisServers {
+    RedisServers::One(RedisNode { host: host.to_owned(), port })
+}
+
 fn config(server: &Redis) -> RedisConfig {
     RedisConfig {
-        host: "127.0.0.1".to_owned(),
-        port: server.port(),
+        servers: one("127.0.0.1", server.port()),
         db: 0,
         username: None,
         password: None,
@@ -261,19 +264,105 @@ fn refused(server: &Redis, code: &str) -> bool {
     String::from_utf8_lossy(&info).contains(&format!("errorstat_{code}:"))
 }
 
+/// Calls of a command that the server has carried out.
+fn calls(server: &Redis, name: &str) -> u64 {
+    let Reply::Bulk(info) = command(server, &["INFO", "commandstats"]) else { panic!("a text") };
+    let info = String::from_utf8_lossy(&info).into_owned();
+    let prefix = format!("cmdstat_{name}:calls=");
+    let line = info.lines().find_map(|line| line.strip_prefix(&prefix));
+    line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
+}
+
+fn rows_at(nanos: i64) -> Vec<Row> {
+    (0..1000).map(|entity| row(entity, nanos, 1, nanos as u8)).collect()
+}
+
 #[tokio::test]
 async fn a_lost_script_is_loaded_again() {
     let (store, server) = open().await;
     let view = prepared(&store, "script", 1).await;
+    assert_eq!(write(&store, &view, &rows_at(5)).await.expect("taken"), written(1000));
     command(&server, &["SCRIPT", "FLUSH"]);
-    let rows: Vec<_> = (0..1000).map(|entity| row(entity, 5, 1, 1)).collect();
-    let counts = write(&store, &view, &rows).await.expect("the script is loaded");
-    assert_eq!(counts, written(1000));
+    assert_eq!(write(&store, &view, &rows_at(6)).await.expect("loaded"), written(1000));
     assert!(refused(&server, "NOSCRIPT"));
     // What ran nothing is not counted as if it had.
     command(&server, &["SCRIPT", "FLUSH"]);
-    let counts = write(&store, &view, &rows).await.expect("the script is loaded");
+    let counts = write(&store, &view, &rows_at(6)).await.expect("the script is loaded");
     assert_eq!(counts, WriteCounts { stale: 1000, ..WriteCounts::default() });
+}
+
+#[tokio::test]
+async fn new_rows_are_restored_newer_ones_judged_and_stale_ones_only_looked_at() {
+    let (store, server) = open().await;
+    let view = prepared(&store, "ways", 1).await;
+    write(&store, &view, &rows_at(5)).await.expect("the rows are taken");
+    assert_eq!((calls(&server, "restore"), calls(&server, "evalsha")), (1000, 0));
+    let object: [&[u8]; 3] = [b"OBJECT", b"ENCODING", &key(7)];
+    assert_eq!(server.command(&object).expect("an answer"), Reply::Bulk(b"listpack".to_vec()));
+    let view = prepared(&store, "ways", 1).await;
+    write(&store, &view, &rows_at(6)).await.expect("the rows are taken");
+    // The first 256 find out, and are refused.
+    assert_eq!((calls(&server, "restore"), calls(&server, "evalsha")), (1256, 6 + 15));
+    assert_eq!(calls(&server, "hset"), 1000);
+    let hgets = calls(&server, "hget");
+    let view = prepared(&store, "ways", 1).await;
+    let counts = write(&store, &view, &rows_at(6)).await.expect("the rows are stale");
+    assert_eq!(counts, WriteCounts { stale: 1000, ..WriteCounts::default() });
+    assert_eq!((calls(&server, "evalsha"), calls(&server, "hget")), (21 + 6, hgets + 1000));
+    assert_eq!(calls(&server, "hset"), 1000);
+}
+
+#[tokio::test]
+async fn a_hash_with_another_view_keeps_it() {
+    let (store, server) = open().await;
+    let (one, two) = (prepared(&store, "one", 2).await, prepared(&store, "two", 1).await);
+    let both = |value| (0..1000).map(|entity| row(entity, 5, 2, value)).collect::<Vec<_>>();
+    write(&store, &one, &both(1)).await.expect("the rows are taken");
+    assert_eq!(write(&store, &two, &rows_at(9)).await.expect("taken"), written(1000));
+    let keys: Vec<_> = (0..1000).map(key).collect();
+    for (name, features, value) in [("one", 2, 1), ("two", 1, 9)] {
+        let stored = store.read(&view(name, features), &keys).await.expect("it can be read");
+        let value = Some(int64(value).into());
+        assert!(stored.iter().flatten().all(|row| row.values == vec![value.clone(); features]));
+        assert_eq!(stored.iter().flatten().count(), 1000);
+    }
+    assert_eq!(of_key(&server, "HLEN", 1), Reply::Integer(5));
+}
+
+#[tokio::test]
+async fn a_user_without_restore_writes_the_slower_way() {
+    let server = Redis::start().expect("a Redis server");
+    let rights = ["+@all", "-restore", "-config", "-info"];
+    for last in 1..=rights.len() {
+        command(&server, &["FLUSHALL"]);
+        let mut user = vec!["ACL", "SETUSER", "tide", "reset", "on", ">sesame", "~*"];
+        user.extend(&rights[..last]);
+        assert_eq!(command(&server, &user), Reply::Status("OK".to_owned()));
+        let config = RedisConfig {
+            username: Some("tide".to_owned()),
+            password: Some("sesame".to_owned()),
+            ..config(&server)
+        };
+        let store = connect(config, impatient()).await.expect("it lets us in");
+        let view = prepared(&store, "acl", 1).await;
+        let before = calls(&server, "evalsha");
+        assert_eq!(write(&store, &view, &rows_at(5)).await.expect("taken"), written(1000));
+        let judged = calls(&server, "evalsha") - before;
+        assert_eq!(judged > 0, last > 1, "{:?}", &rights[..last]);
+        assert_eq!(write(&store, &view, &rows_at(6)).await.expect("taken"), written(1000));
+        store.confirm(&view).await.expect("the server is the same");
+    }
+}
+
+#[tokio::test]
+async fn a_hash_beyond_the_limits_of_a_listpack_is_stored_as_hset_would() {
+    let server = Redis::start_with(&["--hash-max-listpack-value", "8"]).expect("a Redis server");
+    let store = connect(config(&server), WriteLimits::default()).await.expect("it lets us in");
+    let view = prepared(&store, "a view of a long name", 1).await;
+    write(&store, &view, &rows_at(5)).await.expect("the rows are taken");
+    assert_eq!(calls(&server, "restore"), 1000);
+    let object: [&[u8]; 3] = [b"OBJECT", b"ENCODING", &key(7)];
+    assert_eq!(server.command(&object).expect("an answer"), Reply::Bulk(b"hashtable".to_vec()));
 }
 
 #[tokio::test]
@@ -442,7 +531,8 @@ mod tls {
     }
 
     async fn works(server: &Redis, port: u16, host: &str, tls: RedisTls) -> Result<(), Error> {
-        let config = RedisConfig { host: host.to_owned(), port, tls: Some(tls), ..config(server) };
+        let servers = one(host, port);
+        let config = RedisConfig { servers, tls: Some(tls), ..config(server) };
         let store = connect(config, impatient()).await?;
         let view = prepared(&store, "tls", 1).await;
         write(&store, &view, &[row(1, 5, 1, 1)]).await.map(drop)

@@ -87,7 +87,8 @@ fn make(dir: &Path) -> Result<()> {
     Ok(fs::rename(&list, dir.join(MARKER))?)
 }
 
-fn succeeded(output: &Output, program: &str, hint: &str) -> Result<()> {
+/// Makes an error of a program that failed: the hint, and the end of what it said.
+pub(crate) fn succeeded(output: &Output, program: &str, hint: &str) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
@@ -98,7 +99,7 @@ fn succeeded(output: &Output, program: &str, hint: &str) -> Result<()> {
 }
 
 /// Where everything is built, by the rule of `cargo xtask`.
-fn target_dir() -> Result<PathBuf> {
+pub(crate) fn target_dir() -> Result<PathBuf> {
     if let Some(dir) = env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty()) {
         return std::path::absolute(dir).context("`CARGO_TARGET_DIR` is no path");
     }

@@ -1,4 +1,4 @@
-//! Starts PostgreSQL and Redis for one test, and finds the real Feast to compare with.
+//! Starts PostgreSQL, Redis and S3 for one test, and finds the real Feast to compare with.
 //!
 //! Knows none of our crates, so any crate's tests may use it. Servers listen on loopback ports
 //! nobody else uses, keep their files in a directory of their own, and end with the value that
@@ -10,13 +10,21 @@ mod port;
 mod postgres;
 mod process;
 mod redis;
+mod redis_cluster;
+mod redis_sentinel;
 mod resp;
+mod s3;
 mod scratch;
+mod tls;
 mod tool;
 
 pub use feast::Feast;
 pub use port::free_port;
 pub use postgres::Postgres;
 pub use redis::Redis;
-pub use resp::Reply;
+pub use redis_cluster::RedisCluster;
+pub use redis_sentinel::RedisSentinel;
+pub use resp::{Reply, receive};
+pub use s3::{Answer, Proxy, Request, S3};
+pub use tls::Certificates;
 pub use tool::{Tool, tidegate_bin};

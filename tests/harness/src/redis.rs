@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::port::free_port;
 use crate::process::{Launch, Process};
 use crate::resp::{self, Reply};
 use crate::scratch::Scratch;
+use crate::tls::Certificates;
 use crate::tool::Tool;
 
 /// Another process may take a port between our finding it and the server's listening on it.
@@ -27,9 +28,21 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Redis {
     port: u16,
     scratch: Scratch,
+    kind: Kind,
     arguments: Vec<String>,
     process: Mutex<Option<Process>>,
 }
+
+/// What the program is to be.
+#[derive(Debug)]
+enum Kind {
+    Server,
+    /// A sentinel, which keeps what it knows in a file.
+    Sentinel,
+}
+
+/// The file of a sentinel.
+const SENTINEL_FILE: &str = "sentinel.conf";
 
 impl Redis {
     /// Starts a server.
@@ -45,13 +58,63 @@ impl Redis {
     /// # Errors
     /// When `redis-server` is not installed or does not come up; the message ends with its log.
     pub fn start_with(arguments: &[&str]) -> Result<Self> {
+        Self::start_as(Kind::Server, || Ok(owned(arguments)), "")
+    }
+
+    /// Starts a server that also listens for TLS, on [`Self::tls_port`]. With `asks_clients` it
+    /// wants a certificate of the same authority from whoever connects there.
+    ///
+    /// # Errors
+    /// When `redis-server` is not installed or does not come up; the message ends with its log.
+    pub fn start_tls(
+        certificates: &Certificates,
+        asks_clients: bool,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let made = || {
+            let mut made = certificates.redis_arguments(asks_clients);
+            made.extend(["--tls-port".to_owned(), free_port()?.to_string()]);
+            made.extend(owned(arguments));
+            Ok(made)
+        };
+        Self::start_as(Kind::Server, made, "")
+    }
+
+    /// Starts a node of a cluster, which knows no other yet; gives the port of its bus as well.
+    pub(crate) fn start_node(arguments: &[String]) -> Result<(Self, u16)> {
+        let made = || {
+            let mut made = owned(&["--cluster-enabled", "yes"]);
+            made.extend(["--cluster-port".to_owned(), free_port()?.to_string()]);
+            if arguments.iter().any(|argument| argument == "--tls-cluster") {
+                made.extend(["--tls-port".to_owned(), free_port()?.to_string()]);
+            }
+            made.extend_from_slice(arguments);
+            Ok(made)
+        };
+        let server = Self::start_as(Kind::Server, made, "")?;
+        let bus = server.argument("--cluster-port").context("it was started with one")?;
+        Ok((server, bus))
+    }
+
+    /// Starts a sentinel with the lines of its file.
+    pub(crate) fn start_sentinel(file: &str) -> Result<Self> {
+        Self::start_as(Kind::Sentinel, || Ok(Vec::new()), file)
+    }
+
+    /// `made` gives the further options anew for every port that is tried.
+    fn start_as(kind: Kind, made: impl Fn() -> Result<Vec<String>>, file: &str) -> Result<Self> {
+        let mut server = Self {
+            port: 0,
+            scratch: Scratch::new()?,
+            kind,
+            arguments: Vec::new(),
+            process: Mutex::new(None),
+        };
         for _ in 0..PORTS_TRIED_MAX {
-            let server = Self {
-                port: free_port()?,
-                scratch: Scratch::new()?,
-                arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
-                process: Mutex::new(None),
-            };
+            server.port = free_port()?;
+            server.arguments = made()?;
+            fs::write(server.scratch.path().join(SENTINEL_FILE), file)?;
+            fs::remove_file(server.log_path()).ok();
             if server.launch()? {
                 return Ok(server);
             }
@@ -66,6 +129,17 @@ impl Redis {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port for TLS, if it listens for that.
+    #[must_use]
+    pub fn tls_port(&self) -> Option<u16> {
+        self.argument("--tls-port")
+    }
+
+    /// The port by which others of its kind know it: that for TLS where there is one.
+    pub(crate) fn peer_port(&self) -> u16 {
+        self.tls_port().unwrap_or(self.port)
     }
 
     /// The URL of database 0.
@@ -102,11 +176,30 @@ impl Redis {
     /// # Errors
     /// When the server cannot be reached. What Redis itself refuses is [`Reply::Error`].
     pub fn command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> Result<Reply> {
+        self.command_as(None, arguments)
+    }
+
+    /// Runs one command on a connection of its own, after a password when there is one.
+    ///
+    /// # Errors
+    /// When the server cannot be reached. What Redis itself refuses is [`Reply::Error`].
+    pub fn command_as<A: AsRef<[u8]>>(
+        &self,
+        password: Option<&str>,
+        arguments: &[A],
+    ) -> Result<Reply> {
         let arguments: Vec<&[u8]> = arguments.iter().map(AsRef::as_ref).collect();
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+        let mut replies = BufReader::new(stream.try_clone()?);
+        if let Some(password) = password {
+            resp::send(&mut stream, &[b"AUTH", password.as_bytes()])?;
+            if let refusal @ Reply::Error(_) = resp::receive(&mut replies)? {
+                return Ok(refusal);
+            }
+        }
         resp::send(&mut stream, &arguments)?;
-        resp::receive(&mut BufReader::new(stream))
+        resp::receive(&mut replies)
     }
 
     /// Starts the process and waits for an answer; `false` when it ended instead.
@@ -122,8 +215,15 @@ impl Redis {
 
     fn argv(&self) -> Result<Vec<String>> {
         let mut argv = vec![Tool::require("redis-server")?.display().to_string()];
+        match self.kind {
+            Kind::Server => argv.extend(owned(&["--save", "", "--appendonly", "no"])),
+            Kind::Sentinel => {
+                let file = self.scratch.path().join(SENTINEL_FILE);
+                argv.extend([file.display().to_string(), "--sentinel".to_owned()]);
+            }
+        }
         argv.extend(["--port".to_owned(), self.port.to_string()]);
-        argv.extend(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(str::to_owned));
+        argv.extend(owned(&["--bind", "127.0.0.1"]));
         argv.extend(["--dir".to_owned(), self.scratch.path().display().to_string()]);
         argv.extend(self.arguments.iter().cloned());
         Ok(argv)
@@ -138,6 +238,12 @@ impl Redis {
         }
     }
 
+    /// The number after an option.
+    fn argument(&self, name: &str) -> Option<u16> {
+        let place = self.arguments.iter().position(|argument| argument == name)?;
+        self.arguments.get(place + 1)?.parse().ok()
+    }
+
     fn log_path(&self) -> PathBuf {
         self.scratch.path().join("redis.log")
     }
@@ -150,6 +256,10 @@ impl Redis {
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|&argument| argument.to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -57,7 +57,10 @@ pub(crate) fn send(to: &mut impl Write, arguments: &[&[u8]]) -> Result<()> {
 }
 
 /// Reads one reply.
-pub(crate) fn receive(from: &mut impl BufRead) -> Result<Reply> {
+///
+/// # Errors
+/// When the connection ends, or what comes is no reply.
+pub fn receive(from: &mut impl BufRead) -> Result<Reply> {
     let mut line = Vec::new();
     from.read_until(b'\n', &mut line).context("failed to read the reply")?;
     let line = String::from_utf8_lossy(&line);

@@ -1,4 +1,6 @@
 //! Durations as people write them: `90s`, `1h`, `1d12h`.
+//!
+//! Not Feast's, but needed by the one key of its file that is ours; `model` hands it on.
 
 use std::time::Duration;
 

@@ -1,0 +1,323 @@
+//! The ways of `route`, carried out over one lane: create, look, judge.
+//!
+//! Each takes rows in order and says what became of them; rows that it cannot settle go on to the
+//! next. Deliberately absent: trying again (see `redis`).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use feast::redis_layout::decode_timestamp;
+use fred::error::{Error as ClientError, ErrorKind};
+
+use super::RedisView;
+use super::call::{self, Script};
+use super::lane::{Lane, Pipeline, Reply};
+use super::reply::{self, Failure};
+use super::route::{Met, Route};
+use super::rows::{Outcome, Rows};
+use super::wire;
+use crate::limits::WriteLimits;
+use crate::pace::Pace;
+
+/// What `RESTORE` says of a key that exists.
+const BUSY_KEY: &str = "BUSYKEY";
+
+/// Rows on their way over one lane.
+pub(super) struct Writing<'a> {
+    pub view: &'a RedisView,
+    pub rows: &'a Rows<'a>,
+    pub limits: &'a WriteLimits,
+    pub pace: &'a Pace,
+    pub is_cluster: bool,
+    /// Tells whether the server only takes the rows after `ASKING`.
+    pub is_asking: bool,
+    pub outcome: Outcome,
+    pub met: Met,
+    /// Set when the server turns out not to take `RESTORE`, with its answer.
+    pub no_restore: Option<String>,
+}
+
+impl Writing<'_> {
+    /// Writes rows the given way.
+    pub(super) async fn run(
+        &mut self,
+        lane: &mut Lane,
+        route: Route,
+        rows: &[u32],
+    ) -> Result<(), Failure> {
+        self.met.rows += rows.len();
+        match route {
+            Route::Create => {
+                let rest = self.create(lane, rows).await?;
+                self.met.foreign = self.judge(lane, &rest).await?;
+                self.met.unset = self.met.created + self.met.foreign;
+            }
+            Route::Look { creates } => {
+                let (unset, mut rest) = self.look(lane, rows).await?;
+                self.met.unset = unset.len();
+                if creates {
+                    let refused = self.create(lane, &unset).await?;
+                    self.met.foreign = refused.len();
+                    rest.extend(refused);
+                } else {
+                    rest.extend(unset);
+                }
+                // Of two rows of one key the first must stay the first.
+                rest.sort_unstable();
+                self.judge(lane, &rest).await?;
+            }
+            Route::Judge => self.met.unset = self.judge(lane, rows).await?,
+        }
+        Ok(())
+    }
+
+    /// Sends each row as a whole hash; gives the rows whose keys exist.
+    async fn create(&mut self, lane: &mut Lane, rows: &[u32]) -> Result<Vec<u32>, Failure> {
+        let (view, all) = (self.view, self.rows);
+        let ttl_millis = view.key_ttl_seconds.saturating_mul(1000);
+        let (mut payload, mut scratch) = (Vec::new(), Vec::new());
+        let mut left = Vec::new();
+        let fill = |pipeline: &mut Pipeline, row: u32| {
+            payload.clear();
+            let dump = if all.is_tombstone(row) { &view.tombstone } else { &view.hash };
+            dump.write(&mut payload, &mut scratch, all.values(row));
+            let commands = &mut pipeline.commands;
+            wire::command(commands, 4);
+            wire::argument(commands, b"RESTORE");
+            wire::argument(commands, all.key(row));
+            wire::number(commands, ttl_millis);
+            wire::argument(commands, &payload);
+        };
+        let Self { outcome, met, no_restore, limits, pace, is_asking, .. } = self;
+        let address = lane.address().to_owned();
+        let take = |row: u32, reply: Reply<'_>, outcome: &mut Outcome| match reply {
+            Reply::Status => {
+                outcome.written(row, all.is_tombstone(row));
+                met.created += 1;
+                Ok(())
+            }
+            Reply::Error(text) if text.starts_with(BUSY_KEY) => {
+                left.push(row);
+                Ok(())
+            }
+            Reply::Error(text) if is_no_restore(text) => {
+                no_restore.get_or_insert_with(|| text.to_owned());
+                left.push(row);
+                Ok(())
+            }
+            other => Err(unexpected(&address, other)),
+        };
+        let sends = Sends { rows, limits, pace, is_asking: *is_asking };
+        sends.run(lane, outcome, fill, take).await?;
+        Ok(left)
+    }
+
+    /// Reads the stored event times; gives the rows without one, and those that are newer.
+    async fn look(
+        &mut self,
+        lane: &mut Lane,
+        rows: &[u32],
+    ) -> Result<(Vec<u32>, Vec<u32>), Failure> {
+        let (view, all) = (self.view, self.rows);
+        let (mut unset, mut newer) = (Vec::new(), Vec::new());
+        let fill = |pipeline: &mut Pipeline, row: u32| {
+            let commands = &mut pipeline.commands;
+            wire::command(commands, 3);
+            wire::argument(commands, b"HGET");
+            wire::argument(commands, all.key(row));
+            wire::argument(commands, &view.place.time_field);
+        };
+        let Self { outcome, met, limits, pace, is_asking, .. } = self;
+        let address = lane.address().to_owned();
+        let take = |row: u32, reply: Reply<'_>, outcome: &mut Outcome| {
+            let named = |failure: Failure| failure.of_key(&view.place.view.view, all.key(row));
+            match reply {
+                Reply::Nil => unset.push(row),
+                Reply::Bytes(stored) => {
+                    let Some(stored) = decode_timestamp(stored) else {
+                        return Err(reply::bad_time(&view.place.view.view, all.key(row)));
+                    };
+                    let new = all.seconds_and_nanos(row);
+                    if stored <= (0, 0) || new > stored {
+                        newer.push(row);
+                    } else if new == stored && all.is_uncertain(row) {
+                        // Our own: see `Tally::counts`.
+                        outcome.written(row, all.is_tombstone(row));
+                    } else {
+                        outcome.stale(row);
+                        met.stale += 1;
+                    }
+                }
+                other => return Err(named(unexpected(&address, other))),
+            }
+            Ok(())
+        };
+        let sends = Sends { rows, limits, pace, is_asking: *is_asking };
+        // Nothing of it is written, so nothing of it can be in doubt.
+        let mut read = Outcome::default();
+        let sent = sends.run(lane, &mut read, fill, take).await;
+        read.uncertain.clear();
+        outcome.append(read);
+        sent?;
+        Ok((unset, newer))
+    }
+
+    /// Has the script judge and write the rows; gives the number of rows without a stored time.
+    async fn judge(&mut self, lane: &mut Lane, rows: &[u32]) -> Result<usize, Failure> {
+        let mut calls = call::cut(self.rows, rows, self.limits, self.is_cluster);
+        if self.is_asking {
+            // A slot that is moving has some of its keys here and some there.
+            calls = (0..rows.len()).map(|at| at..at + 1).collect();
+        }
+        let (view, all, is_asking) = (self.view, self.rows, self.is_asking);
+        // A server that is about to get its first slot has not been given the script.
+        let script =
+            if is_asking { Script::Text(&view.script) } else { Script::Sha(&view.script_sha) };
+        let Self { outcome, met, limits, pace, .. } = self;
+        let (sent, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (mut is_asked, mut unset) = (false, 0);
+        let address = lane.address().to_owned();
+        let fill = |pipeline: &mut Pipeline| {
+            for call in &calls[sent.load(Ordering::Relaxed)..] {
+                if is_asking {
+                    asking(pipeline);
+                }
+                call::write(&mut pipeline.commands, script, all, &rows[call.clone()]);
+                pipeline.replies += 1;
+                pipeline.rows += call.len();
+                sent.fetch_add(1, Ordering::Relaxed);
+                if pipeline.commands.len() >= limits.pipeline_bytes {
+                    break;
+                }
+            }
+        };
+        let take = |reply: Reply<'_>| {
+            if is_asking {
+                is_asked = !is_asked;
+                if is_asked {
+                    return asked(&address, reply);
+                }
+            }
+            let indices = &rows[calls[answered.fetch_add(1, Ordering::Relaxed)].clone()];
+            match reply {
+                Reply::Error(text) if elsewhere(text).is_some() => {
+                    let server = Bytes::copy_from_slice(elsewhere(text).unwrap_or_default());
+                    outcome.elsewhere.extend(indices.iter().map(|&row| (row, server.clone())));
+                    Ok(())
+                }
+                Reply::Error(text) => {
+                    let failure = said(&address, text);
+                    if failure.stopped_half_way() {
+                        outcome.uncertain.extend_from_slice(indices);
+                    }
+                    Err(failure.with_key(&view.place.view.view, |row| all.key(indices[row])))
+                }
+                other => {
+                    let tally = reply::tally(&address, other)?;
+                    outcome.done.extend_from_slice(indices);
+                    outcome.counts.add(tally.counts(all.is_uncertain(indices[0])));
+                    met.stale += tally.stale();
+                    unset += tally.unset();
+                    Ok(())
+                }
+            }
+        };
+        let sent_all = lane.exchange(limits.pipelines_in_flight, pace, fill, take).await;
+        for call in &calls[answered.into_inner()..sent.into_inner()] {
+            outcome.uncertain.extend_from_slice(&rows[call.clone()]);
+        }
+        sent_all.map(|()| unset)
+    }
+}
+
+/// One command a row, in pipelines.
+struct Sends<'a> {
+    rows: &'a [u32],
+    limits: &'a WriteLimits,
+    pace: &'a Pace,
+    is_asking: bool,
+}
+
+impl Sends<'_> {
+    async fn run(
+        &self,
+        lane: &mut Lane,
+        outcome: &mut Outcome,
+        mut command: impl FnMut(&mut Pipeline, u32),
+        mut settle: impl FnMut(u32, Reply<'_>, &mut Outcome) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let (sent, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let is_asking = self.is_asking;
+        let mut is_asked = false;
+        let address = lane.address().to_owned();
+        let fill = |pipeline: &mut Pipeline| {
+            for &row in &self.rows[sent.load(Ordering::Relaxed)..] {
+                if is_asking {
+                    asking(pipeline);
+                }
+                command(pipeline, row);
+                pipeline.replies += 1;
+                pipeline.rows += 1;
+                sent.fetch_add(1, Ordering::Relaxed);
+                if pipeline.commands.len() >= self.limits.pipeline_bytes {
+                    break;
+                }
+            }
+        };
+        let take = |reply: Reply<'_>| {
+            if is_asking {
+                is_asked = !is_asked;
+                if is_asked {
+                    return asked(&address, reply);
+                }
+            }
+            let row = self.rows[answered.fetch_add(1, Ordering::Relaxed)];
+            if let Reply::Error(text) = reply
+                && let Some(server) = elsewhere(text)
+            {
+                outcome.elsewhere.push((row, Bytes::copy_from_slice(server)));
+                return Ok(());
+            }
+            settle(row, reply, outcome)
+        };
+        let exchanged = lane.exchange(self.limits.pipelines_in_flight, self.pace, fill, take).await;
+        let unanswered = answered.into_inner()..sent.into_inner();
+        outcome.uncertain.extend_from_slice(&self.rows[unanswered]);
+        exchanged
+    }
+}
+
+fn asking(pipeline: &mut Pipeline) {
+    wire::command(&mut pipeline.commands, 1);
+    wire::argument(&mut pipeline.commands, b"ASKING");
+    pipeline.replies += 1;
+}
+
+fn asked(address: &str, reply: Reply<'_>) -> Result<(), Failure> {
+    match reply {
+        Reply::Status => Ok(()),
+        other => Err(unexpected(address, other)),
+    }
+}
+
+/// The server that `ASK` names.
+fn elsewhere(text: &str) -> Option<&[u8]> {
+    text.strip_prefix("ASK ")?.split(' ').nth(1).map(str::as_bytes)
+}
+
+/// Tells whether an error is about `RESTORE` itself: unknown, forbidden, or of another format.
+fn is_no_restore(text: &str) -> bool {
+    text.starts_with("ERR ") || text.starts_with("NOPERM")
+}
+
+/// A failure in the server's words.
+fn said(address: &str, text: &str) -> Failure {
+    Failure::of_command(address, ClientError::new(ErrorKind::Unknown, text.to_owned()))
+}
+
+fn unexpected(address: &str, reply: Reply<'_>) -> Failure {
+    match reply {
+        Reply::Error(text) => said(address, text),
+        other => reply::unreadable(address, format!("{other:?} in place of an answer")),
+    }
+}
