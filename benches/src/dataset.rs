@@ -4,39 +4,35 @@
 //! nothing has to be kept in memory. Rows are in no order of their keys, as in a real table.
 
 use std::fs::{self, File};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use arrow::array::{ArrayRef, Float32Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use bytes::BytesMut;
-use feast::entity_key::{EntityKeyLayout, KeyValue, serialize};
-use feast::redis_layout::{encode_timestamp, feature_field, timestamp_field};
+use feast::ValueType;
 use feast::value::Value;
-use feast::{JoinKey, ValueType};
-use harness::{Feast, Redis, Reply};
+use harness::{Feast, Redis};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-/// The view and its project, whose name ends every key.
-const VIEW: &str = "driver_stats";
-const PROJECT: &str = "bench";
-const JOIN_KEY: &str = "driver_id";
+use crate::hash::{self, JOIN_KEY, Layout, PROJECT, Pair, mix};
+
+/// The view.
+pub const VIEW: &str = "driver_stats";
 /// The features: half of them float32, half int64.
 pub const FEATURES: [&str; 6] =
     ["conv_rate", "acc_rate", "rating", "daily_trips", "total_trips", "total_earned"];
 const FLOATS: usize = 3;
 
 /// 2026-01-01T00:00:00Z.
-const FIRST_MICROS: i64 = 1_767_225_600_000_000;
-const DAY_MICROS: i64 = 86_400_000_000;
+pub(crate) const FIRST_MICROS: i64 = 1_767_225_600_000_000;
+pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
 /// Rows in one batch and one row group: what other writers make by default is about as large.
 const GROUP_ROWS: usize = 131_072;
-/// How many rows of a result are compared byte for byte.
-const CHECKED_ROWS: usize = 1_000;
 
 /// A day of event times. Every entity has one row on each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +53,14 @@ impl Day {
         }
     }
 
-    fn number(self) -> i64 {
+    pub(crate) fn number(self) -> i64 {
         match self {
             Self::First => 0,
             Self::Second => 1,
         }
     }
 
-    fn file(self) -> &'static str {
+    pub(crate) fn file(self) -> &'static str {
         match self {
             Self::First => "2026-01-01.parquet",
             Self::Second => "2026-01-02.parquet",
@@ -118,9 +114,9 @@ impl Dataset {
 
     /// Calls with each row's number, key and fields, as they must be in Redis.
     pub fn for_each_hash(&self, day: Day, mut each: impl FnMut(usize, &[u8], &[Pair])) {
-        let layout = Layout::new();
+        let layout = layout();
         for index in 0..self.rows {
-            let (key, fields) = layout.hash(&self.row(day, index));
+            let (key, fields) = self.row(day, index).hash(&layout);
             each(index, &key, &fields);
         }
     }
@@ -130,22 +126,8 @@ impl Dataset {
     /// # Errors
     /// When it does not.
     pub fn check(&self, day: Day, redis: &Redis) -> Result<()> {
-        let keys = redis.command(&["DBSIZE"])?;
-        ensure!(keys == Reply::Integer(self.rows as i64), "{keys:?}, not {} keys", self.rows);
-        let layout = Layout::new();
-        for index in (0..self.rows).step_by((self.rows / CHECKED_ROWS).max(1)) {
-            let (key, mut fields) = layout.hash(&self.row(day, index));
-            let Reply::Array(found) = redis.command(&[b"HGETALL".as_slice(), &key])? else {
-                bail!("row {index} is no hash");
-            };
-            let bytes = |reply: &Reply| reply.bytes().map(<[u8]>::to_vec).unwrap_or_default();
-            let mut found: Vec<Pair> =
-                found.chunks(2).map(|pair| (bytes(&pair[0]), bytes(&pair[1]))).collect();
-            found.sort();
-            fields.sort();
-            ensure!(found == fields, "row {index} of {day:?} is {found:?}, not {fields:?}");
-        }
-        Ok(())
+        let layout = layout();
+        hash::check(redis, self.rows, |index| self.row(day, index).hash(&layout))
     }
 
     /// Writes one Parquet file a day into a directory.
@@ -157,6 +139,15 @@ impl Dataset {
         days.iter().try_for_each(|&day| self.write_day(&directory.join(day.file()), day))
     }
 
+    /// Some rows as Arrow.
+    ///
+    /// # Errors
+    /// When Arrow refuses them.
+    pub fn batch(&self, day: Day, rows: Range<usize>) -> Result<RecordBatch> {
+        let rows: Vec<Row> = rows.map(|index| self.row(day, index)).collect();
+        Ok(RecordBatch::try_new(Arc::new(schema()), columns(&rows))?)
+    }
+
     fn write_day(&self, path: &Path, day: Day) -> Result<()> {
         let schema = Arc::new(schema());
         let properties = WriterProperties::builder()
@@ -164,54 +155,35 @@ impl Dataset {
             .set_max_row_group_row_count(Some(GROUP_ROWS))
             .build();
         let file = File::create(path).with_context(|| path.display().to_string())?;
-        let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?;
+        let mut writer = ArrowWriter::try_new(file, schema, Some(properties))?;
         for start in (0..self.rows).step_by(GROUP_ROWS) {
             let end = (start + GROUP_ROWS).min(self.rows);
-            let rows: Vec<Row> = (start..end).map(|index| self.row(day, index)).collect();
-            writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns(&rows))?)?;
+            writer.write(&self.batch(day, start..end)?)?;
         }
         writer.close()?;
         Ok(())
     }
 }
 
-/// A field of a hash and its value.
-pub type Pair = (Vec<u8>, Vec<u8>);
-
-/// What is the same in every hash.
-struct Layout {
-    key: EntityKeyLayout,
-    timestamp: Vec<u8>,
-    features: [[u8; 4]; FEATURES.len()],
+impl Row {
+    fn hash(&self, layout: &Layout) -> (Vec<u8>, Vec<Pair>) {
+        let floats = self.floats.map(Value::Float);
+        layout.hash(
+            self.key,
+            self.micros,
+            floats.into_iter().chain(self.integers.map(Value::Int64)),
+        )
+    }
 }
 
-impl Layout {
-    fn new() -> Self {
-        let join_key = JoinKey { name: JOIN_KEY.to_owned(), value_type: ValueType::Int64 };
-        Self {
-            key: EntityKeyLayout::new(&[join_key], 3).expect("an int64 is a fine join key"),
-            timestamp: timestamp_field(VIEW),
-            features: FEATURES.map(|feature| feature_field(VIEW, feature)),
-        }
-    }
+/// The features' names and types.
+pub fn features() -> impl Iterator<Item = (&'static str, ValueType)> {
+    let kind = |index| if index < FLOATS { ValueType::Float } else { ValueType::Int64 };
+    FEATURES.into_iter().enumerate().map(move |(index, name)| (name, kind(index)))
+}
 
-    fn hash(&self, row: &Row) -> (Vec<u8>, Vec<Pair>) {
-        let key = serialize(&self.key, &[KeyValue::Integer(row.key)]);
-        let mut key = key.expect("any int64 fits");
-        key.extend_from_slice(PROJECT.as_bytes());
-        let (seconds, micros) =
-            (row.micros.div_euclid(1_000_000), row.micros.rem_euclid(1_000_000));
-        let event_time = encode_timestamp(seconds, micros as u32 * 1_000);
-        let mut fields = vec![(self.timestamp.clone(), event_time)];
-        let floats = row.floats.map(Value::Float);
-        let values = floats.into_iter().chain(row.integers.map(Value::Int64));
-        for (field, value) in self.features.iter().zip(values) {
-            let mut bytes = BytesMut::new();
-            value.encode(&mut bytes);
-            fields.push((field.to_vec(), bytes.to_vec()));
-        }
-        (key, fields)
-    }
+fn layout() -> Layout {
+    Layout::new(VIEW, FEATURES)
 }
 
 fn schema() -> Schema {
@@ -244,18 +216,10 @@ fn columns(rows: &[Row]) -> Vec<ArrayRef> {
     columns
 }
 
-/// Spreads a number over all 64 bits: one step of the generator SplitMix64.
-fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
 /// A feature repository whose registry `feast apply` has made.
 #[derive(Debug)]
 pub struct Repository {
-    data: PathBuf,
+    definitions: String,
     registry: PathBuf,
 }
 
@@ -265,14 +229,22 @@ impl Repository {
     /// # Errors
     /// When Feast cannot be installed or refuses.
     pub fn apply(feast: &Feast, directory: &Path, data: &Path) -> Result<Self> {
+        Self::define(feast, directory, definitions(data))
+    }
+
+    /// Applies a Python text of definitions.
+    ///
+    /// # Errors
+    /// When Feast cannot be installed or refuses.
+    pub fn define(feast: &Feast, directory: &Path, definitions: String) -> Result<Self> {
         fs::create_dir_all(directory)?;
-        fs::write(directory.join("definitions.py"), definitions(data))?;
+        fs::write(directory.join("definitions.py"), &definitions)?;
         // Nothing is written by `apply`, so the store's address does not matter.
         fs::write(directory.join("feature_store.yaml"), configuration(0))?;
         let output = Command::new(feast.command()).arg("apply").current_dir(directory).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "`feast apply` failed: {said}");
-        Ok(Self { data: data.to_owned(), registry: directory.join("registry.db") })
+        Ok(Self { definitions, registry: directory.join("registry.db") })
     }
 
     /// A copy that nothing has been materialized from, for a Redis.
@@ -281,7 +253,7 @@ impl Repository {
     /// When it cannot be written.
     pub fn fresh(&self, directory: &Path, redis: &Redis) -> Result<()> {
         fs::create_dir_all(directory)?;
-        fs::write(directory.join("definitions.py"), definitions(&self.data))?;
+        fs::write(directory.join("definitions.py"), &self.definitions)?;
         fs::write(directory.join("feature_store.yaml"), configuration(redis.port()))?;
         fs::copy(&self.registry, directory.join("registry.db"))?;
         Ok(())

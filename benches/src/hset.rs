@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use harness::{Redis, Reply, Tool};
 
 use crate::dataset::{Dataset, Day, FEATURES};
+use crate::hash::Pair;
 use crate::measure::Cost;
 
 /// Commands in one write.
@@ -32,20 +33,33 @@ impl Commands {
     /// Encodes one `HSET` a row, with Feast's key, fields and values.
     #[must_use]
     pub fn encode(dataset: &Dataset) -> Self {
-        let mut bytes = Vec::new();
-        let mut ends = Vec::new();
-        dataset.for_each_hash(Day::First, |index, key, fields| {
-            command(&mut bytes, key, fields);
-            if (index + 1).is_multiple_of(PIPELINE) {
-                ends.push(bytes.len());
-            }
-        });
-        if ends.last() != Some(&bytes.len()) {
-            ends.push(bytes.len());
+        let mut commands = Self::of_fields(FEATURES.len() + 1);
+        dataset.for_each_hash(Day::First, |_, key, fields| commands.push(key, fields));
+        commands
+    }
+
+    /// No command yet, of rows with so many fields, all of them new.
+    #[must_use]
+    pub fn of_fields(fields: usize) -> Self {
+        let reply = format!(":{fields}\r\n").into_bytes();
+        Self { bytes: Vec::new(), ends: Vec::new(), count: 0, reply }
+    }
+
+    /// Adds the `HSET` of one row.
+    pub fn push(&mut self, key: &[u8], fields: &[Pair]) {
+        let is_full = (self.count as usize).is_multiple_of(PIPELINE);
+        command(&mut self.bytes, key, fields);
+        self.count += 1;
+        match self.ends.last_mut().filter(|_| !is_full) {
+            Some(end) => *end = self.bytes.len(),
+            None => self.ends.push(self.bytes.len()),
         }
-        // Every key is new, so each command adds every feature and the event time.
-        let reply = format!(":{}\r\n", FEATURES.len() + 1).into_bytes();
-        Self { bytes, ends, count: dataset.rows() as u64, reply }
+    }
+
+    /// Bytes of all commands.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Sends everything over one connection and waits for the last reply.
@@ -88,8 +102,8 @@ impl Commands {
 }
 
 /// Appends one `HSET` in Redis's protocol.
-fn command(bytes: &mut Vec<u8>, key: &[u8], fields: &[(Vec<u8>, Vec<u8>)]) {
-    bytes.extend_from_slice(format!("*{}\r\n", 2 + 2 * fields.len()).as_bytes());
+pub(crate) fn command(bytes: &mut Vec<u8>, key: &[u8], fields: &[Pair]) {
+    parts(bytes, 2 + 2 * fields.len());
     part(bytes, b"HSET");
     part(bytes, key);
     for (field, value) in fields {
@@ -98,7 +112,12 @@ fn command(bytes: &mut Vec<u8>, key: &[u8], fields: &[(Vec<u8>, Vec<u8>)]) {
     }
 }
 
-fn part(bytes: &mut Vec<u8>, part: &[u8]) {
+/// Starts a command of so many parts.
+pub(crate) fn parts(bytes: &mut Vec<u8>, count: usize) {
+    bytes.extend_from_slice(format!("*{count}\r\n").as_bytes());
+}
+
+pub(crate) fn part(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.extend_from_slice(format!("${}\r\n", part.len()).as_bytes());
     bytes.extend_from_slice(part);
     bytes.extend_from_slice(b"\r\n");

@@ -155,10 +155,10 @@ pub enum Error {
         /// What is wrong with the value.
         reason: String,
     },
-    /// The memory limit was reached.
+    /// Memory, or the room for what does not fit into it, is used up.
     #[error(
-        "view `{view}` needs more memory than `tidegate.memory_limit` allows; raise it, or \
-         materialize a shorter interval"
+        "view `{view}` needs more memory, or more room for temporary files, than there is; raise \
+         `tidegate.memory_limit`, or materialize a shorter interval"
     )]
     Memory {
         /// The view.

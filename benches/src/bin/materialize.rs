@@ -4,18 +4,18 @@
 //! Tidegate's first load, a run whose rows are all stale, a run that updates every row, and Feast.
 //! What each leaves in Redis is checked, because a fast wrong answer is no answer.
 
-use std::fs;
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::Result;
 use benches::dataset::{Dataset, Day, Repository};
 use benches::hset::{self, Commands};
 use benches::measure::{self, Cost, extrapolate, median};
 use benches::table::{Line, count, table};
+use benches::tidegate::{Outcome, Tidegate, machine, say};
 use clap::Parser;
-use harness::{Feast, Redis, Tool, tidegate_bin};
+use harness::{Feast, Redis};
 
 /// Measures materialization into a fresh Redis, side by side with plain HSET and with Feast.
 #[derive(Debug, Parser)]
@@ -29,13 +29,6 @@ struct Options {
     /// How often each case but Feast runs; the median is shown.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
-}
-
-/// What Redis made of every row of a run.
-#[derive(Clone, Copy, Debug)]
-enum Outcome {
-    Written,
-    Stale,
 }
 
 fn main() -> Result<()> {
@@ -79,7 +72,7 @@ struct Bench {
     dataset: Dataset,
     commands: Commands,
     repository: Repository,
-    binary: PathBuf,
+    tidegate: Tidegate,
 }
 
 impl Bench {
@@ -93,7 +86,7 @@ impl Bench {
             dataset,
             commands: Commands::encode(&dataset),
             repository: Repository::apply(feast, &directory.join("applied"), &data)?,
-            binary: tidegate_bin()?,
+            tidegate: Tidegate::find()?,
         })
     }
 
@@ -108,39 +101,16 @@ impl Bench {
         let redis = Redis::start()?;
         let place = self.directory.join(format!("run-{run}"));
         self.repository.fresh(&place, &redis)?;
-        let first = self.tidegate(&place, Day::First, Outcome::Written)?;
+        let materialize = |day: Day, outcome| {
+            self.tidegate.materialize(&place, day.window(), self.dataset.rows() as u64, outcome)
+        };
+        let first = materialize(Day::First, Outcome::Written)?;
         self.dataset.check(Day::First, &redis)?;
-        let stale = self.tidegate(&place, Day::First, Outcome::Stale)?;
-        let updated = self.tidegate(&place, Day::Second, Outcome::Written)?;
+        let stale = materialize(Day::First, Outcome::Stale)?;
+        let updated = materialize(Day::Second, Outcome::Written)?;
         self.dataset.check(Day::Second, &redis)?;
         Ok([Some(raw), benchmark, Some(first), Some(stale), Some(updated)])
     }
-
-    fn tidegate(&self, place: &Path, day: Day, outcome: Outcome) -> Result<Cost> {
-        let log = place.join("report.json");
-        let mut command = Command::new(&self.binary);
-        command.args(["--output", "json", "materialize"]).args(day.window()).current_dir(place);
-        let rows = self.dataset.rows() as u64;
-        let cost = measure::run(&mut command, rows, &log)?;
-        check_report(&fs::read(&log)?, rows, outcome)?;
-        Ok(cost)
-    }
-}
-
-/// Checks that the run's own counts say what was meant to be measured.
-fn check_report(report: &[u8], rows: u64, outcome: Outcome) -> Result<()> {
-    let report: serde_json::Value =
-        serde_json::from_slice(report).context("the report is no JSON")?;
-    let receipt = &report["jobs"][0]["receipt"];
-    let name = match outcome {
-        Outcome::Written => "written",
-        Outcome::Stale => "stale",
-    };
-    ensure!(
-        receipt[name] == rows && receipt["rows_read"] == rows,
-        "not all rows {name}: {receipt}"
-    );
-    Ok(())
 }
 
 /// Feast's line, and what it would be for `rows` by a straight line through that and a tenth.
@@ -173,23 +143,9 @@ fn run_feast(directory: &Path, rows: u64, feast: &Feast) -> Result<Cost> {
 
 /// What the numbers depend on.
 fn heading(options: &Options) -> Result<String> {
-    let cores = std::thread::available_parallelism()?;
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("unknown processor", |(_, model)| model);
-    let redis = Command::new(Tool::require("redis-server")?).arg("--version").output()?;
-    let redis = String::from_utf8(redis.stdout)?;
-    let Some(version) = redis.split_whitespace().find(|word| word.starts_with("v=")) else {
-        bail!("`redis-server --version` said `{redis}`");
-    };
-    let runs = options.runs;
     Ok(format!(
-        "6 features (float32, int64), one row an entity, {cores} × {model}, Redis {}; medians of \
-         {runs}, Feast once",
-        &version[2..]
+        "6 features (float32, int64), one row an entity, {}; medians of {}, Feast once",
+        machine()?,
+        options.runs
     ))
-}
-
-fn say(text: &str) -> Result<()> {
-    Ok(writeln!(stderr(), "{text}")?)
 }

@@ -70,10 +70,13 @@ local function compare(new, stored)
   return 0
 end
 
-@tables
-local function in_pieces(command, key, list, count)
-  for from = 1, count, PIECE do
-    local reply = run(command, key, unpack(list, from, math.min(from + PIECE - 1, count)))
+-- Lua's C stack holds 8000 values; the fields of a wide row are removed in pieces.
+local PIECE = 4000
+local fields = {@fields}
+
+local function remove_features(key)
+  for from = 1, features, PIECE do
+    local reply = run('HDEL', key, unpack(fields, from, math.min(from + PIECE - 1, features)))
     if type(reply) == 'table' then return reply end
   end
 end
@@ -97,7 +100,8 @@ for i = 1, #KEYS do
     local problem
     if tombstone then
       -- The event time first, so that the hash, and with it its TTL, never goes in between.
-      problem = in_pieces('HSET', key, {stamp, time}, 2) or in_pieces('HDEL', key, fields, features)
+      problem = run('HSET', key, stamp, time)
+      if type(problem) ~= 'table' then problem = remove_features(key) end
       buried = buried + 1
     else
       @set

@@ -21,12 +21,12 @@ pub(super) enum Route {
 /// What a row costs Redis, in microseconds of its processor: seven fields, about 240 bytes, Redis
 /// 7.0.15. Only the ratios matter. Source: `cargo xtask bench redis`.
 mod cost {
-    pub(super) const CREATE: f64 = 1.5;
-    pub(super) const CREATE_REFUSED: f64 = 0.8;
-    pub(super) const LOOK: f64 = 0.6;
-    pub(super) const JUDGE_NEWER: f64 = 3.2;
-    pub(super) const JUDGE_UNSET: f64 = 3.9;
-    pub(super) const JUDGE_STALE: f64 = 2.2;
+    pub(super) const CREATE: f64 = 1.3;
+    pub(super) const CREATE_REFUSED: f64 = 1.0;
+    pub(super) const LOOK: f64 = 1.0;
+    pub(super) const JUDGE_NEWER: f64 = 3.7;
+    pub(super) const JUDGE_UNSET: f64 = 3.4;
+    pub(super) const JUDGE_STALE: f64 = 2.6;
 }
 
 /// How much of the past an observation of a full batch leaves standing.

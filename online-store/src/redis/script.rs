@@ -9,9 +9,9 @@ use bytes::Bytes;
 
 const TEMPLATE: &str = include_str!("newer_wins.lua");
 
-/// Features up to which one call of `HSET` stands in the script word for word. Lua has 250
-/// registers for the arguments of a call, and each feature takes two.
-const INLINE_FEATURES_MAX: usize = 100;
+/// Features of one `HSET`. Lua has 250 registers for the arguments of a call, and each feature
+/// takes two.
+const FEATURES_PER_COMMAND: usize = 100;
 
 /// The script that writes rows of a view.
 pub(super) fn newer_wins(
@@ -21,39 +21,36 @@ pub(super) fn newer_wins(
     compares: bool,
 ) -> String {
     let fields: Vec<String> = fields.iter().map(|field| literal(field)).collect();
-    let (tables, set) = if fields.len() <= INLINE_FEATURES_MAX {
-        (String::new(), inline(&fields))
-    } else {
-        (WIDE_TABLE.to_owned(), WIDE_SET.to_owned())
-    };
-    let tables = format!("local PIECE = 4000\nlocal fields = {{{}}}\n{tables}", fields.join(", "));
     TEMPLATE
         .replace("@stamp", &literal(time_field))
         .replace("@ttl", &key_ttl_seconds.to_string())
         .replace("@features", &fields.len().to_string())
-        .replace("@tables", &tables)
+        .replace("@fields", &fields.join(", "))
         .replace("@compares", if compares { "true" } else { "false" })
-        .replace("@set", &set)
+        .replace("@set", &set(&fields))
 }
 
-/// Values and event time in one command. The timestamp is last, as everywhere.
-fn inline(fields: &[String]) -> String {
-    let mut set = "problem = run('HSET', key, ".to_owned();
+/// The commands that set a row's values, word for word. The timestamp comes with the last: where a
+/// row takes several, its event time must not stand before all its values do.
+fn set(fields: &[String]) -> String {
+    let mut set = String::new();
     for (index, field) in fields.iter().enumerate() {
+        if index > 0 && index % FEATURES_PER_COMMAND == 0 {
+            set.truncate(set.len() - ", ".len());
+            set.push_str(
+                ")\n      if type(problem) == 'table' then return failed(i, problem) end\n",
+            );
+        }
+        if index % FEATURES_PER_COMMAND == 0 {
+            set.push_str("      problem = run('HSET', key, ");
+        }
         let _ = write!(set, "{field}, ARGV[at + {}], ", index + 2);
     }
-    set + "stamp, time)"
+    if fields.is_empty() {
+        set.push_str("      problem = run('HSET', key, ");
+    }
+    set.trim_start().to_owned() + "stamp, time)"
 }
-
-/// Fields and values in turn, the timestamp last: where a row takes several commands, its event
-/// time must not stand before all its values do. Lua's C stack holds 8000 values.
-const WIDE_TABLE: &str = "local row = {}
-for j = 1, features do row[2 * j - 1] = fields[j] end
-row[2 * features + 1] = stamp
-";
-const WIDE_SET: &str = "for j = 1, features do row[2 * j] = ARGV[at + 1 + j] end
-      row[2 * features + 2] = time
-      problem = in_pieces('HSET', key, row, 2 * features + 2)";
 
 /// Bytes as Lua writes them, every one by its number.
 fn literal(bytes: &[u8]) -> String {
@@ -81,9 +78,14 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_view_is_set_in_pieces() {
-        let fields = vec![Bytes::from_static(b"f"); INLINE_FEATURES_MAX + 1];
-        let script = newer_wins(b"t", &fields, 0, false);
-        assert!(script.contains("in_pieces('HSET', key, row") && script.contains("if false then"));
+    fn a_wide_view_is_set_in_several_commands_and_its_time_last() {
+        for (features, commands) in [(0, 1), (1, 1), (100, 1), (101, 2), (250, 3)] {
+            let fields = vec![Bytes::from_static(b"f"); features];
+            let set = set(&fields.iter().map(|field| literal(field)).collect::<Vec<_>>());
+            assert_eq!(set.matches("run('HSET', key, ").count(), commands, "{features}");
+            assert_eq!(set.matches("ARGV[at").count(), features);
+            assert_eq!(set.matches("stamp, time)").count(), 1);
+            assert!(set.starts_with("problem") && set.ends_with("stamp, time)"), "{set}");
+        }
     }
 }
