@@ -18,8 +18,12 @@ fn one(host: &str, port: u16) -> RedisServers {
 }
 
 fn config(server: &Redis) -> RedisConfig {
+    config_of(one("127.0.0.1", server.port()))
+}
+
+pub(in crate::redis) fn config_of(servers: RedisServers) -> RedisConfig {
     RedisConfig {
-        servers: one("127.0.0.1", server.port()),
+        servers,
         db: 0,
         username: None,
         password: None,
@@ -30,7 +34,7 @@ fn config(server: &Redis) -> RedisConfig {
 }
 
 /// Limits under which a test of failures is quick.
-fn impatient() -> WriteLimits {
+pub(in crate::redis) fn impatient() -> WriteLimits {
     let millis = Duration::from_millis;
     let retry = RetryPolicy { attempts_max: 3, backoff_first: millis(10), backoff_max: millis(20) };
     WriteLimits { retry, ..WriteLimits::default() }

@@ -3,6 +3,7 @@
 //! Each takes rows in order and says what became of them; rows that it cannot settle go on to the
 //! next. Deliberately absent: trying again (see `redis`).
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -77,7 +78,8 @@ impl Writing<'_> {
         let ttl_millis = view.key_ttl_seconds.saturating_mul(1000);
         let (mut payload, mut scratch) = (Vec::new(), Vec::new());
         let mut left = Vec::new();
-        let fill = |pipeline: &mut Pipeline, row: u32| {
+        let fill = |pipeline: &mut Pipeline, call: &[u32]| {
+            let row = call[0];
             payload.clear();
             let dump = if all.is_tombstone(row) { &view.tombstone } else { &view.hash };
             dump.write(&mut payload, &mut scratch, all.values(row));
@@ -90,24 +92,24 @@ impl Writing<'_> {
         };
         let Self { outcome, met, no_restore, limits, pace, is_asking, .. } = self;
         let address = lane.address().to_owned();
-        let take = |row: u32, reply: Reply<'_>, outcome: &mut Outcome| match reply {
+        let take = |call: &[u32], reply: Reply<'_>, outcome: &mut Outcome| match reply {
             Reply::Status => {
-                outcome.written(row, all.is_tombstone(row));
+                outcome.written(call[0], all.is_tombstone(call[0]));
                 met.created += 1;
                 Ok(())
             }
             Reply::Error(text) if text.starts_with(BUSY_KEY) => {
-                left.push(row);
+                left.push(call[0]);
                 Ok(())
             }
             Reply::Error(text) if is_no_restore(text) => {
                 no_restore.get_or_insert_with(|| text.to_owned());
-                left.push(row);
+                left.push(call[0]);
                 Ok(())
             }
             other => Err(unexpected(&address, other)),
         };
-        let sends = Sends { rows, limits, pace, is_asking: *is_asking };
+        let sends = Sends { rows, calls: one_by_one(rows), limits, pace, is_asking: *is_asking };
         sends.run(lane, outcome, fill, take).await?;
         Ok(left)
     }
@@ -120,7 +122,8 @@ impl Writing<'_> {
     ) -> Result<(Vec<u32>, Vec<u32>), Failure> {
         let (view, all) = (self.view, self.rows);
         let (mut unset, mut newer) = (Vec::new(), Vec::new());
-        let fill = |pipeline: &mut Pipeline, row: u32| {
+        let fill = |pipeline: &mut Pipeline, call: &[u32]| {
+            let row = call[0];
             let commands = &mut pipeline.commands;
             wire::command(commands, 3);
             wire::argument(commands, b"HGET");
@@ -129,7 +132,8 @@ impl Writing<'_> {
         };
         let Self { outcome, met, limits, pace, is_asking, .. } = self;
         let address = lane.address().to_owned();
-        let take = |row: u32, reply: Reply<'_>, outcome: &mut Outcome| {
+        let take = |call: &[u32], reply: Reply<'_>, outcome: &mut Outcome| {
+            let row = call[0];
             let named = |failure: Failure| failure.of_key(&view.place.view.view, all.key(row));
             match reply {
                 Reply::Nil => unset.push(row),
@@ -152,7 +156,7 @@ impl Writing<'_> {
             }
             Ok(())
         };
-        let sends = Sends { rows, limits, pace, is_asking: *is_asking };
+        let sends = Sends { rows, calls: one_by_one(rows), limits, pace, is_asking: *is_asking };
         // Nothing of it is written, so nothing of it can be in doubt.
         let mut read = Outcome::default();
         let sent = sends.run(lane, &mut read, fill, take).await;
@@ -167,97 +171,70 @@ impl Writing<'_> {
         let mut calls = call::cut(self.rows, rows, self.limits, self.is_cluster);
         if self.is_asking {
             // A slot that is moving has some of its keys here and some there.
-            calls = (0..rows.len()).map(|at| at..at + 1).collect();
+            calls = one_by_one(rows);
         }
-        let (view, all, is_asking) = (self.view, self.rows, self.is_asking);
+        let (view, all) = (self.view, self.rows);
         // A server that is about to get its first slot has not been given the script.
         let script =
-            if is_asking { Script::Text(&view.script) } else { Script::Sha(&view.script_sha) };
-        let Self { outcome, met, limits, pace, .. } = self;
-        let (sent, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let (mut is_asked, mut unset) = (false, 0);
+            if self.is_asking { Script::Text(&view.script) } else { Script::Sha(&view.script_sha) };
+        let fill = |pipeline: &mut Pipeline, call: &[u32]| {
+            call::write(&mut pipeline.commands, script, all, call);
+        };
+        let Self { outcome, met, limits, pace, is_asking, .. } = self;
         let address = lane.address().to_owned();
-        let fill = |pipeline: &mut Pipeline| {
-            for call in &calls[sent.load(Ordering::Relaxed)..] {
-                if is_asking {
-                    asking(pipeline);
+        let mut unset = 0;
+        let take = |call: &[u32], reply: Reply<'_>, outcome: &mut Outcome| {
+            if let Reply::Error(text) = reply {
+                let failure = said(&address, text);
+                if failure.stopped_half_way() {
+                    outcome.uncertain.extend_from_slice(call);
                 }
-                call::write(&mut pipeline.commands, script, all, &rows[call.clone()]);
-                pipeline.replies += 1;
-                pipeline.rows += call.len();
-                sent.fetch_add(1, Ordering::Relaxed);
-                if pipeline.commands.len() >= limits.pipeline_bytes {
-                    break;
-                }
+                return Err(failure.with_key(&view.place.view.view, |row| all.key(call[row])));
             }
+            let tally = reply::tally(&address, reply)?;
+            outcome.done.extend_from_slice(call);
+            outcome.counts.add(tally.counts(all.is_uncertain(call[0])));
+            met.stale += tally.stale();
+            unset += tally.unset();
+            Ok(())
         };
-        let take = |reply: Reply<'_>| {
-            if is_asking {
-                is_asked = !is_asked;
-                if is_asked {
-                    return asked(&address, reply);
-                }
-            }
-            let indices = &rows[calls[answered.fetch_add(1, Ordering::Relaxed)].clone()];
-            match reply {
-                Reply::Error(text) if elsewhere(text).is_some() => {
-                    let server = Bytes::copy_from_slice(elsewhere(text).unwrap_or_default());
-                    outcome.elsewhere.extend(indices.iter().map(|&row| (row, server.clone())));
-                    Ok(())
-                }
-                Reply::Error(text) => {
-                    let failure = said(&address, text);
-                    if failure.stopped_half_way() {
-                        outcome.uncertain.extend_from_slice(indices);
-                    }
-                    Err(failure.with_key(&view.place.view.view, |row| all.key(indices[row])))
-                }
-                other => {
-                    let tally = reply::tally(&address, other)?;
-                    outcome.done.extend_from_slice(indices);
-                    outcome.counts.add(tally.counts(all.is_uncertain(indices[0])));
-                    met.stale += tally.stale();
-                    unset += tally.unset();
-                    Ok(())
-                }
-            }
-        };
-        let sent_all = lane.exchange(limits.pipelines_in_flight, pace, fill, take).await;
-        for call in &calls[answered.into_inner()..sent.into_inner()] {
-            outcome.uncertain.extend_from_slice(&rows[call.clone()]);
-        }
-        sent_all.map(|()| unset)
+        let sends = Sends { rows, calls, limits, pace, is_asking: *is_asking };
+        sends.run(lane, outcome, fill, take).await?;
+        Ok(unset)
     }
 }
 
-/// One command a row, in pipelines.
+/// Commands, each for some of the rows, in pipelines.
 struct Sends<'a> {
     rows: &'a [u32],
+    calls: Vec<Range<usize>>,
     limits: &'a WriteLimits,
     pace: &'a Pace,
     is_asking: bool,
 }
 
 impl Sends<'_> {
+    /// Writes a command for each call and settles its rows by the reply. Rows that another server
+    /// has for now are noted, and those whose reply does not come are in doubt.
     async fn run(
         &self,
         lane: &mut Lane,
         outcome: &mut Outcome,
-        mut command: impl FnMut(&mut Pipeline, u32),
-        mut settle: impl FnMut(u32, Reply<'_>, &mut Outcome) -> Result<(), Failure>,
+        mut command: impl FnMut(&mut Pipeline, &[u32]),
+        mut settle: impl FnMut(&[u32], Reply<'_>, &mut Outcome) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let (sent, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let is_asking = self.is_asking;
         let mut is_asked = false;
         let address = lane.address().to_owned();
         let fill = |pipeline: &mut Pipeline| {
-            for &row in &self.rows[sent.load(Ordering::Relaxed)..] {
+            for call in &self.calls[sent.load(Ordering::Relaxed)..] {
                 if is_asking {
                     asking(pipeline);
                 }
-                command(pipeline, row);
+                command(pipeline, &self.rows[call.clone()]);
                 pipeline.replies += 1;
-                pipeline.rows += 1;
+                pipeline.rows += call.len();
                 sent.fetch_add(1, Ordering::Relaxed);
                 if pipeline.commands.len() >= self.limits.pipeline_bytes {
                     break;
@@ -271,20 +248,27 @@ impl Sends<'_> {
                     return asked(&address, reply);
                 }
             }
-            let row = self.rows[answered.fetch_add(1, Ordering::Relaxed)];
+            let call = &self.rows[self.calls[answered.fetch_add(1, Ordering::Relaxed)].clone()];
             if let Reply::Error(text) = reply
                 && let Some(server) = elsewhere(text)
             {
-                outcome.elsewhere.push((row, Bytes::copy_from_slice(server)));
+                let server = Bytes::copy_from_slice(server);
+                outcome.elsewhere.extend(call.iter().map(|&row| (row, server.clone())));
                 return Ok(());
             }
-            settle(row, reply, outcome)
+            settle(call, reply, outcome)
         };
         let exchanged = lane.exchange(self.limits.pipelines_in_flight, self.pace, fill, take).await;
-        let unanswered = answered.into_inner()..sent.into_inner();
-        outcome.uncertain.extend_from_slice(&self.rows[unanswered]);
+        for call in &self.calls[answered.into_inner()..sent.into_inner()] {
+            outcome.uncertain.extend_from_slice(&self.rows[call.clone()]);
+        }
         exchanged
     }
+}
+
+/// A call for each row.
+fn one_by_one(rows: &[u32]) -> Vec<Range<usize>> {
+    (0..rows.len()).map(|at| at..at + 1).collect()
 }
 
 fn asking(pipeline: &mut Pipeline) {

@@ -9,13 +9,12 @@ use std::time::Duration;
 use feast::config::{RedisConfig, RedisNode, RedisServers, RedisTls};
 use fred::types::Value;
 use harness::{Certificates, Redis, Reply};
-use model::RetryPolicy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Connection, Server, Socket};
 use crate::error::{Error, Trouble};
-use crate::limits::WriteLimits;
 use crate::redis::reply::Remedy;
+use crate::redis::tests::{config_of as config, impatient};
 
 fn node(port: u16) -> RedisNode {
     RedisNode { host: "127.0.0.1".to_owned(), port }
@@ -23,25 +22,6 @@ fn node(port: u16) -> RedisNode {
 
 fn nodes(ports: impl IntoIterator<Item = u16>) -> Vec<RedisNode> {
     ports.into_iter().map(node).collect()
-}
-
-fn config(servers: RedisServers) -> RedisConfig {
-    RedisConfig {
-        servers,
-        db: 0,
-        username: None,
-        password: None,
-        tls: None,
-        key_ttl_seconds: None,
-        skip_dedup: false,
-    }
-}
-
-/// Limits under which a test of failures is quick.
-fn impatient() -> WriteLimits {
-    let millis = Duration::from_millis;
-    let retry = RetryPolicy { attempts_max: 3, backoff_first: millis(10), backoff_max: millis(20) };
-    WriteLimits { retry, ..WriteLimits::default() }
 }
 
 async fn open(config: &RedisConfig) -> Result<Connection, Error> {

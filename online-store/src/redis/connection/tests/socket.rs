@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::limits::WriteLimits;
 
 async fn dial(config: &RedisConfig) -> Result<Socket, Error> {
     let connection = open(config).await?;
