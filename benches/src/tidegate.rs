@@ -70,21 +70,29 @@ fn check_report(report: &[u8], rows: u64, outcome: Outcome) -> Result<()> {
     Ok(())
 }
 
+/// Cores and their make.
+///
+/// # Errors
+/// When the number of cores is not known.
+pub fn processor() -> Result<String> {
+    let cores = std::thread::available_parallelism()?;
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model);
+    Ok(format!("{cores} × {model}"))
+}
+
 /// The machine and the Redis that numbers depend on.
 ///
 /// # Errors
 /// When there is no `redis-server`.
 pub fn machine() -> Result<String> {
-    let cores = std::thread::available_parallelism()?;
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("unknown processor", |(_, model)| model);
     let redis = Command::new(Tool::require("redis-server")?).arg("--version").output()?;
     let redis = String::from_utf8(redis.stdout)?;
     let Some(version) = redis.split_whitespace().find(|word| word.starts_with("v=")) else {
         bail!("`redis-server --version` said `{redis}`");
     };
-    Ok(format!("{cores} × {model}, Redis {}", &version[2..]))
+    Ok(format!("{}, Redis {}", processor()?, &version[2..]))
 }
 
 /// Says on stderr what is going on; stdout is for the result.

@@ -43,9 +43,10 @@ pub struct Entity {
 }
 
 /// Which list of the registry a view stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ViewKind {
     /// `feature_views`.
+    #[default]
     Feature,
     /// `stream_feature_views`.
     Stream,
@@ -139,7 +140,7 @@ pub enum Refusal {
 }
 
 /// A feature view, of any kind that the registry holds.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FeatureView {
     /// Its name.
     pub name: String,

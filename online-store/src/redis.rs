@@ -139,13 +139,13 @@ impl RedisStore {
                 second: second.to_owned(),
             });
         }
-        self.repeat(|link| async move { self.connection.check_writable(&link).await }).await?;
+        self.repeat(|| self.connection.check_writable()).await?;
         let place = Place::new(view);
         let (ttl, compares) = (self.key_ttl_seconds, !self.skip_dedup);
         let script = script::newer_wins(&place.time_field, &place.fields, ttl, compares);
         let script = Bytes::from(script);
-        let script_sha = self.repeat(|_| self.connection.load(&script)).await?;
-        let limits = self.repeat(|_| self.listpack_limits()).await?;
+        let script_sha = self.repeat(|| self.connection.load(&script)).await?;
+        let limits = self.repeat(|| self.listpack_limits()).await?;
         let mut fields = place.fields.clone();
         fields.push(place.time_field.clone());
         Ok(RedisView {
@@ -175,7 +175,7 @@ impl RedisStore {
     }
 
     async fn identities(&self) -> Result<BTreeMap<String, String>, Error> {
-        self.repeat(|_| self.connection.identities()).await
+        self.repeat(|| self.connection.identities()).await
     }
 
     /// What hashes the first server keeps as listpacks; `None` when it is too old for them. The
@@ -259,10 +259,7 @@ impl RedisStore {
             failure = failure.or(sent.err());
             rows.settle(&outcome);
             for (row, server) in outcome.elsewhere {
-                match Server::parse(&server) {
-                    Some(server) => elsewhere.entry(server).or_default().push(row),
-                    None => failure = failure.or(Some(try_again(self.connection.address()))),
-                }
+                elsewhere.entry(server).or_default().push(row);
             }
         }
         for (server, share) in elsewhere {
@@ -361,13 +358,12 @@ impl RedisStore {
     /// Does something that is safe to repeat until it succeeds or no try is left.
     async fn repeat<T, F: Future<Output = Result<T, Failure>>>(
         &self,
-        action: impl Fn(Link) -> F,
+        action: impl Fn() -> F,
     ) -> Result<T, Error> {
         let mut failed = 0;
         loop {
             let servers = self.connection.servers();
-            let link = self.connection.link();
-            match action(link).await {
+            match action().await {
                 Ok(value) => return Ok(value),
                 Err(failure) => failed = self.recover(&servers, failure, failed, None).await?,
             }
@@ -379,18 +375,18 @@ impl RedisStore {
         view: &OnlineView,
         keys: &[Vec<u8>],
     ) -> Result<Vec<Option<StoredRow>>, Error> {
-        let place = &Place::new(view);
-        self.repeat(|link| async move { self.read_once(&link, place, keys).await }).await
+        let place = Place::new(view);
+        self.repeat(|| self.read_once(&place, keys)).await
     }
 
     async fn read_once(
         &self,
-        link: &Link,
         place: &Place,
         keys: &[Vec<u8>],
     ) -> Result<Vec<Option<StoredRow>>, Failure> {
+        let link = self.connection.link();
         let mut answers = futures::stream::iter(keys)
-            .map(|key| self.read_row(link, place, key))
+            .map(|key| self.read_row(&link, place, key))
             .buffered(READS_IN_FLIGHT);
         let mut rows = Vec::with_capacity(keys.len());
         while let Some(row) = answers.next().await {

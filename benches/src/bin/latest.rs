@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use benches::measure::{self, Cost, median};
 use benches::newest::{Key, Newest, Sum};
 use benches::table::count;
+use benches::tidegate::{processor, say};
 use clap::{Parser, ValueEnum};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use datafusion::prelude::ParquetReadOptions;
@@ -247,18 +248,11 @@ fn aligned(cells: &[impl AsRef<str>; 6]) -> String {
 
 /// What the numbers depend on.
 fn heading(options: &Options) -> Result<String> {
-    let cores = std::thread::available_parallelism()?;
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("unknown processor", |(_, model)| model);
+    let processor = processor()?;
     Ok(format!(
-        "{} rows, {} key, 6 features (float32, int64), {cores} × {model}; medians of {}",
+        "{} rows, {} key, 6 features (float32, int64), {processor}; medians of {}",
         count(u64::from(options.rows)),
         option(&options.key),
         options.runs
     ))
-}
-
-fn say(text: &str) -> Result<()> {
-    Ok(writeln!(stderr(), "{text}")?)
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -16,10 +16,11 @@ use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
 use benches::measure::{self, Cost, median};
 use benches::table::count;
+use benches::tidegate::{processor, say};
 use benches::year::{COLUMNS, Counting, DAY_MICROS, DAYS, FIRST_MICROS, Layout, Year};
 use clap::{Parser, ValueEnum};
 use feast::config::OnBadRow;
-use feast::{DataSource, FeatureView, Field, JoinKey, ValueType, ViewKind};
+use feast::{DataSource, FeatureView, Field, JoinKey, ValueType};
 use jobs::{FeatureSink, Session, SessionOptions, SinkError, WindowPlan, WindowSpec};
 use model::{EncodedBatch, EventTime, Interval, WriteCounts};
 use object_store::ObjectStore;
@@ -83,7 +84,7 @@ fn main() -> Result<()> {
 
 fn run_all(options: &Options) -> Result<()> {
     let mut out = stdout();
-    writeln!(out, "{}\n\n{HEADER}", heading(options))?;
+    writeln!(out, "{}\n\n{HEADER}", heading(options)?)?;
     for layout in [Layout::OneFile, Layout::FileADay] {
         let mut first = None;
         for &rows in &options.rows {
@@ -204,25 +205,15 @@ fn spec(case: Case, data: &Path) -> Result<WindowSpec> {
     };
     let view = FeatureView {
         name: "driver_stats".to_owned(),
-        kind: ViewKind::Feature,
         features: vec![field(float, ValueType::Float), field(integer, ValueType::Int64)],
         join_keys: vec![JoinKey { name: key.to_owned(), value_type: ValueType::Int64 }],
-        is_entityless: false,
-        ttl: None,
         source: DataSource {
             path: data.to_str().context("the temporary directory has a plain name")?.to_owned(),
             timestamp_field: event_time.to_owned(),
             ..DataSource::default()
         },
-        field_mapping: BTreeMap::new(),
-        tags: BTreeMap::new(),
         online: true,
-        disabled: false,
-        enable_validation: false,
-        version: None,
-        created_micros: None,
-        materialization_intervals: Vec::new(),
-        refusal: None,
+        ..FeatureView::default()
     };
     Ok(WindowSpec {
         view,
@@ -236,18 +227,11 @@ fn spec(case: Case, data: &Path) -> Result<WindowSpec> {
 }
 
 /// What the numbers depend on.
-fn heading(options: &Options) -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("unknown processor", |(_, model)| model);
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    format!(
-        "a row group a day, every entity on every day, 2 features (float32, int64), {cores} × \
-         {model}; medians of {}",
+fn heading(options: &Options) -> Result<String> {
+    Ok(format!(
+        "a row group a day, every entity on every day, 2 features (float32, int64), {}; medians of \
+         {}",
+        processor()?,
         options.runs
-    )
-}
-
-fn say(text: &str) -> Result<()> {
-    Ok(writeln!(stderr(), "{text}")?)
+    ))
 }

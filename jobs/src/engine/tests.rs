@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use async_trait::async_trait;
 use feast::config::OnBadRow;
-use feast::{DataSource, FeatureView, Field, JoinKey, ValueType, ViewKind};
+use feast::{DataSource, FeatureView, Field, JoinKey, ValueType};
 use model::{EncodedBatch, EventTime, Interval, WriteCounts};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
@@ -56,25 +56,15 @@ fn field(name: &str, value_type: ValueType) -> Field {
 fn view(path: &str, features: &[(&str, ValueType)]) -> FeatureView {
     FeatureView {
         name: "v".to_owned(),
-        kind: ViewKind::Feature,
         features: features.iter().map(|&(name, kind)| field(name, kind)).collect(),
         join_keys: vec![JoinKey { name: "id".to_owned(), value_type: ValueType::Int64 }],
-        is_entityless: false,
-        ttl: None,
         source: DataSource {
             path: path.to_owned(),
             timestamp_field: "ts".to_owned(),
             ..DataSource::default()
         },
-        field_mapping: BTreeMap::new(),
-        tags: BTreeMap::new(),
         online: true,
-        disabled: false,
-        enable_validation: false,
-        version: None,
-        created_micros: None,
-        materialization_intervals: Vec::new(),
-        refusal: None,
+        ..FeatureView::default()
     }
 }
 

@@ -114,7 +114,7 @@ mod tests {
     };
     use arrow::datatypes::Int64Type;
     use feast::config::OnBadRow;
-    use feast::{DataSource, FeatureView, Field, JoinKey, ViewKind};
+    use feast::{DataSource, FeatureView, Field, JoinKey};
     use model::{EventTime, Interval};
     use parquet::arrow::ArrowWriter;
 
@@ -161,25 +161,15 @@ mod tests {
         ];
         FeatureView {
             name: "v".to_owned(),
-            kind: ViewKind::Feature,
             features: features.into_iter().map(field).collect(),
             join_keys: vec![JoinKey { name: "key".to_owned(), value_type: ValueType::String }],
-            is_entityless: false,
-            ttl: None,
             source: DataSource {
                 path: "rows.parquet".to_owned(),
                 timestamp_field: "ts".to_owned(),
                 ..DataSource::default()
             },
-            field_mapping: BTreeMap::new(),
-            tags: BTreeMap::new(),
             online: true,
-            disabled: false,
-            enable_validation: false,
-            version: None,
-            created_micros: None,
-            materialization_intervals: Vec::new(),
-            refusal: None,
+            ..FeatureView::default()
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use async_trait::async_trait;
 use feast::config::OnBadRow;
-use feast::{DataSource, FeatureView, Field, JoinKey, ValueType, ViewKind};
+use feast::{DataSource, FeatureView, Field, JoinKey, ValueType};
 use jobs::{FeatureSink, Session, SessionOptions, SinkError, WindowSpec};
 use model::{EncodedBatch, EventTime, Interval, WriteCounts};
 use object_store::path::Path;
@@ -98,25 +98,15 @@ pub(crate) fn spec(path: &str, start: i64, end: i64) -> WindowSpec {
     };
     let view = FeatureView {
         name: "v".to_owned(),
-        kind: ViewKind::Feature,
         features: vec![field("a"), field("f")],
         join_keys: vec![JoinKey { name: "id".to_owned(), value_type: ValueType::Int64 }],
-        is_entityless: false,
-        ttl: None,
         source: DataSource {
             path: format!("s3://bucket/{path}"),
             timestamp_field: "ts".to_owned(),
             ..DataSource::default()
         },
-        field_mapping: BTreeMap::new(),
-        tags: BTreeMap::new(),
         online: true,
-        disabled: false,
-        enable_validation: false,
-        version: None,
-        created_micros: None,
-        materialization_intervals: Vec::new(),
-        refusal: None,
+        ..FeatureView::default()
     };
     WindowSpec {
         view,

@@ -91,12 +91,13 @@ impl Connection {
 
     /// The connection as it is now.
     pub(super) fn link(&self) -> Link {
-        self.now()
+        // A panic elsewhere leaves nothing half done here, so a poisoned lock is as good as any.
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The servers as they were when the connection was last made.
     pub(super) fn servers(&self) -> Arc<Servers> {
-        self.now().servers
+        self.link().servers
     }
 
     /// Runs one command. In a cluster its first argument is a key and it goes to the key's server.
@@ -133,7 +134,7 @@ impl Connection {
         arguments: Vec<Value>,
     ) -> Result<Value, Failure> {
         let server = &servers.list()[server];
-        let link = self.now();
+        let link = self.link();
         if !link.servers.list().contains(server) {
             return Err(Failure::of_command(&server.to_string(), gone()));
         }
@@ -142,7 +143,7 @@ impl Connection {
 
     /// Loads a script on every primary; gives its SHA-1, as the servers tell it.
     pub(super) async fn load(&self, script: &Bytes) -> Result<Bytes, Failure> {
-        let link = self.now();
+        let link = self.link();
         let mut sha = Bytes::new();
         for server in link.servers.list() {
             let arguments = vec![Value::from("LOAD"), Value::Bytes(script.clone())];
@@ -186,7 +187,7 @@ impl Connection {
     /// master's name where sentinels may put another server in its place. Without those that we
     /// may not ask.
     pub(super) async fn identities(&self) -> Result<BTreeMap<String, String>, Failure> {
-        let link = self.now();
+        let link = self.link();
         let mut identities = BTreeMap::new();
         for server in link.servers.list() {
             let run_id = link.info(server, "server", "run_id:").await?;
@@ -205,22 +206,31 @@ impl Connection {
         section: &'static str,
         prefix: &str,
     ) -> Result<Option<String>, Failure> {
-        let link = self.now();
+        let link = self.link();
         link.info(&link.servers.list()[0], section, prefix).await
     }
 
+    /// A section of every primary's `INFO`, by address; without those that we may not ask.
+    pub(super) async fn infos(
+        &self,
+        section: &'static str,
+    ) -> Result<Vec<(String, String)>, Failure> {
+        let link = self.link();
+        let mut infos = Vec::with_capacity(link.servers.list().len());
+        for server in link.servers.list() {
+            let info = link.section(server, section).await?;
+            infos.extend(info.map(|info| (server.to_string(), info)));
+        }
+        Ok(infos)
+    }
+
     /// Refuses a replica: its rows would vanish with the next synchronization, if it takes any.
-    pub(super) async fn check_writable(&self, link: &Link) -> Result<(), Failure> {
-        link.check_writable().await.map_err(|failure| match &self.settings.servers {
+    pub(super) async fn check_writable(&self) -> Result<(), Failure> {
+        self.link().check_writable().await.map_err(|failure| match &self.settings.servers {
             // Nobody puts another server in the place of this one.
             RedisServers::One(_) => Failure::lasting(failure.error),
             RedisServers::Cluster(_) | RedisServers::Sentinel { .. } => failure,
         })
-    }
-
-    /// A panic elsewhere leaves nothing half done here, so a poisoned lock is as good as any.
-    fn now(&self) -> Link {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -263,14 +273,22 @@ impl Link {
         section: &'static str,
         prefix: &str,
     ) -> Result<Option<String>, Failure> {
-        let answer = match self.command_on(server, "INFO", vec![section.into()]).await {
-            Ok(answer) => answer,
-            Err(Failure { error: Error::Access { .. }, .. }) => return Ok(None),
-            Err(failure) => return Err(failure),
-        };
-        let info = answer.as_bytes_str().unwrap_or_default();
+        let info = self.section(server, section).await?.unwrap_or_default();
         let line = info.lines().find_map(|line| line.strip_prefix(prefix));
         Ok(line.map(|value| value.trim().to_owned()))
+    }
+
+    /// A section of `INFO`; `None` when we may not ask.
+    async fn section(
+        &self,
+        server: &Server,
+        section: &'static str,
+    ) -> Result<Option<String>, Failure> {
+        match self.command_on(server, "INFO", vec![section.into()]).await {
+            Ok(info) => Ok(Some(info.into_string().unwrap_or_default())),
+            Err(Failure { error: Error::Access { .. }, .. }) => Ok(None),
+            Err(failure) => Err(failure),
+        }
     }
 }
 

@@ -5,18 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use fred::types::Value;
 use model::{MemoryState, OnlineView, RowSize};
 
 use super::RedisStore;
-use super::reply::Failure;
 use crate::error::Error;
 use crate::redis_memory;
 
 impl RedisStore {
     /// The memory of every server that takes writes.
     pub(crate) async fn memory(&self) -> Result<Vec<MemoryState>, Error> {
-        let infos = self.repeat(|_| self.infos("memory")).await?;
+        let infos = self.repeat(|| self.connection.infos("memory")).await?;
         let state = |(address, info): &(String, String)| redis_memory::memory_state(address, info);
         Ok(infos.iter().filter_map(state).collect())
     }
@@ -28,7 +26,7 @@ impl RedisStore {
 
     /// Keys that each server has evicted since its start, by address.
     pub(super) async fn evicted(&self) -> Result<BTreeMap<String, u64>, Error> {
-        let infos = self.repeat(|_| self.infos("stats")).await?;
+        let infos = self.repeat(|| self.connection.infos("stats")).await?;
         let count = |(address, info): (String, String)| {
             redis_memory::evicted_keys(&info).map(|keys| (address, keys))
         };
@@ -49,23 +47,6 @@ impl RedisStore {
         }
         Ok(())
     }
-
-    /// A section of every server's `INFO`, by address.
-    async fn infos(&self, section: &'static str) -> Result<Vec<(String, String)>, Failure> {
-        let servers = self.connection.servers();
-        let mut infos = Vec::with_capacity(servers.list().len());
-        for (index, server) in servers.list().iter().enumerate() {
-            let arguments = vec![Value::from(section)];
-            match self.connection.command_on(&servers, index, "INFO", arguments).await {
-                Ok(info) => {
-                    infos.push((server.to_string(), info.into_string().unwrap_or_default()));
-                }
-                Err(Failure { error: Error::Access { .. }, .. }) => {}
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(infos)
-    }
 }
 
 #[cfg(test)]
@@ -73,25 +54,20 @@ mod tests {
     use std::num::NonZeroU64;
     use std::time::{Duration, Instant};
 
-    use feast::config::{OnlineStoreConfig, RedisConfig, RedisNode, RedisServers};
+    use feast::config::{OnlineStoreConfig, RedisConfig};
     use harness::Redis;
     use model::WriteCounts;
 
     use crate::conformance::{PROJECT, batch, row, view};
-    use crate::{Error, OnlineStore, PaceLimits, PreparedView, WriteLimits};
+    use crate::{Error, OnlineStore, PaceLimits, PreparedView, WriteLimits, redis};
 
     const SECOND: i64 = 1_000_000_000;
 
     fn config(server: &Redis, login: Option<(&str, &str)>) -> OnlineStoreConfig {
-        let node = RedisNode { host: "127.0.0.1".to_owned(), port: server.port() };
         OnlineStoreConfig::Redis(RedisConfig {
-            servers: RedisServers::One(node),
-            db: 0,
             username: login.map(|(name, _)| name.to_owned()),
             password: login.map(|(_, password)| password.to_owned()),
-            tls: None,
-            key_ttl_seconds: None,
-            skip_dedup: false,
+            ..redis::tests::config(server)
         })
     }
 

@@ -2,9 +2,10 @@
 //!
 //! Pure. Rows are named by their number in the batch.
 
-use bytes::Bytes;
 use feast::redis_layout::write_timestamp;
 use model::{ByteColumn, ByteColumnBuilder, EncodedBatch, WriteCounts};
+
+use super::connection::Server;
 
 /// Tag and ten bytes for the seconds, tag and five for the nanoseconds.
 const TIMESTAMP_BYTES_MAX: usize = 17;
@@ -139,7 +140,7 @@ pub(super) struct Outcome {
     pub uncertain: Vec<u32>,
     pub counts: WriteCounts,
     /// Rows that another server takes for now, and that server: their slot is on its way there.
-    pub elsewhere: Vec<(u32, Bytes)>,
+    pub elsewhere: Vec<(u32, Server)>,
 }
 
 impl Outcome {

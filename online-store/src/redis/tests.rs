@@ -17,7 +17,7 @@ fn one(host: &str, port: u16) -> RedisServers {
     RedisServers::One(RedisNode { host: host.to_owned(), port })
 }
 
-fn config(server: &Redis) -> RedisConfig {
+pub(in crate::redis) fn config(server: &Redis) -> RedisConfig {
     config_of(one("127.0.0.1", server.port()))
 }
 

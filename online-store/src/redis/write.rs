@@ -6,12 +6,12 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use feast::redis_layout::decode_timestamp;
 use fred::error::{Error as ClientError, ErrorKind};
 
 use super::RedisView;
 use super::call::{self, Script};
+use super::connection::Server;
 use super::lane::{Lane, Pipeline, Reply};
 use super::reply::{self, Failure};
 use super::route::{Met, Route};
@@ -250,9 +250,8 @@ impl Sends<'_> {
             }
             let call = &self.rows[self.calls[answered.fetch_add(1, Ordering::Relaxed)].clone()];
             if let Reply::Error(text) = reply
-                && let Some(server) = elsewhere(text)
+                && let Some(server) = Server::of_ask(text)
             {
-                let server = Bytes::copy_from_slice(server);
                 outcome.elsewhere.extend(call.iter().map(|&row| (row, server.clone())));
                 return Ok(());
             }
@@ -282,11 +281,6 @@ fn asked(address: &str, reply: Reply<'_>) -> Result<(), Failure> {
         Reply::Status => Ok(()),
         other => Err(unexpected(address, other)),
     }
-}
-
-/// The server that `ASK` names.
-fn elsewhere(text: &str) -> Option<&[u8]> {
-    text.strip_prefix("ASK ")?.split(' ').nth(1).map(str::as_bytes)
 }
 
 /// Tells whether an error is about `RESTORE` itself: unknown, forbidden, or of another format.

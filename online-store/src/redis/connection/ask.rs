@@ -54,6 +54,5 @@ async fn after_asking(
 /// The server that an `ASK` names.
 fn named(error: &Error) -> Option<Server> {
     let Error::Unavailable { source, .. } = error else { return None };
-    let mut words = source.details().strip_prefix("ASK ")?.split(' ');
-    Server::parse(words.nth(1)?.as_bytes())
+    Server::of_ask(source.details())
 }

@@ -20,9 +20,13 @@ pub(in crate::redis) struct Server {
 }
 
 impl Server {
-    /// Reads `host:port`, as a cluster names a server that a key is on its way to.
-    pub(in crate::redis) fn parse(address: &[u8]) -> Option<Self> {
-        let (host, port) = std::str::from_utf8(address).ok()?.rsplit_once(':')?;
+    /// The server that an error names to which a key is on its way: `ASK slot host:port`.
+    pub(in crate::redis) fn of_ask(words: &str) -> Option<Self> {
+        Self::parse(words.strip_prefix("ASK ")?.split(' ').nth(1)?)
+    }
+
+    fn parse(address: &str) -> Option<Self> {
+        let (host, port) = address.rsplit_once(':')?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         (!host.is_empty()).then_some(())?;
         Some(Self { host: host.to_owned(), port: port.parse().ok()? })
@@ -157,9 +161,11 @@ mod tests {
     fn one_server_holds_every_key() {
         let server = Server { host: "::1".to_owned(), port: 5 };
         assert_eq!(server.to_string(), "[::1]:5");
-        assert_eq!(Server::parse(b"[::1]:5").as_ref(), Some(&server));
-        assert_eq!(Server::parse(b"::1:5").as_ref(), Some(&server), "as Redis writes it");
-        assert_eq!(Server::parse(b":5"), None);
+        assert_eq!(Server::parse("[::1]:5").as_ref(), Some(&server));
+        assert_eq!(Server::parse("::1:5").as_ref(), Some(&server), "as Redis writes it");
+        assert_eq!(Server::parse(":5"), None);
+        assert_eq!(Server::of_ask("ASK 7 ::1:5").as_ref(), Some(&server));
+        assert_eq!(Server::of_ask("MOVED 7 ::1:5"), None);
         let servers = Servers::one(0, server);
         assert!(!servers.is_cluster());
         assert_eq!(servers.owner(b"foo"), 0);

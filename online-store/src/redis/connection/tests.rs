@@ -85,8 +85,7 @@ async fn a_user_that_may_not_ask_has_no_identities_and_is_let_through() {
     };
     let connection = open(&config).await.expect("open");
     assert!(connection.identities().await.expect("none is no failure").is_empty());
-    let link = connection.link();
-    connection.check_writable(&link).await.expect("it cannot be refused unasked");
+    connection.check_writable().await.expect("it cannot be refused unasked");
 }
 
 #[tokio::test]

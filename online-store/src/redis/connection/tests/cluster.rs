@@ -78,8 +78,7 @@ async fn commands_reach_the_server_that_is_named() {
         let there = node.command(&loaded).expect("the node answers");
         assert_eq!(there, Reply::Array(vec![Reply::Integer(1)]));
     }
-    let link = connection.link();
-    connection.check_writable(&link).await.expect("all are primaries");
+    connection.check_writable().await.expect("all are primaries");
     let identities = connection.identities().await.expect("they may be asked");
     let addresses = servers.list().iter().map(Server::to_string);
     assert!(identities.keys().cloned().eq(addresses), "{identities:?}");

@@ -52,13 +52,11 @@ async fn a_primary_that_became_a_replica_is_left() {
     // The old one still answers, and only its refusal tells.
     let mut socket = connection.dial(&seen.list()[0]).await.expect("it is there");
     assert!(say(&mut socket, "SET k 2").await.starts_with("-READONLY"));
-    let link = connection.link();
-    let failure = connection.check_writable(&link).await.expect_err("it is a replica");
+    let failure = connection.check_writable().await.expect_err("it is a replica");
     assert!(failure.error.to_string().contains(&primary.port().to_string()), "{}", failure.error);
     connection.refresh(&seen).await.expect("the sentinels know");
     assert_eq!(connection.servers().list()[0].port, replica.port());
-    let link = connection.link();
-    connection.check_writable(&link).await.expect("it is the primary");
+    connection.check_writable().await.expect("it is the primary");
 }
 
 #[tokio::test]
