@@ -54,3 +54,7 @@ id! {
     /// Names one slice of a job's interval: the unit of commit.
     WindowId
 }
+id! {
+    /// Names one try at a window, under one fencing token.
+    AttemptId
+}
