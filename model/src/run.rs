@@ -38,18 +38,24 @@ named! {
         Incremental = "incremental",
         /// One interval for every view.
         Interval = "interval",
+        /// What did not land, or what is to be read again.
+        Rerun = "rerun",
     }
 }
 
 named! {
     /// How far a run has got.
     RunState {
-        /// Recorded, and some process is or was working on it.
+        /// Recorded; no process has begun to work on it.
+        Pending = "pending",
+        /// Some process is or was working on it.
         Running = "running",
         /// Every job landed.
         Succeeded = "succeeded",
         /// At least one job did not land.
         Failed = "failed",
+        /// Somebody asked for its end before it ended by itself.
+        Cancelled = "cancelled",
         /// Its process stopped before it ended.
         Interrupted = "interrupted",
     }
@@ -70,7 +76,65 @@ named! {
         Failed = "failed",
         /// Refused before anything was written: a view that cannot be materialized here.
         Refused = "refused",
+        /// Its run was cancelled before it ended.
+        Cancelled = "cancelled",
         /// Its process stopped before it ended.
         Interrupted = "interrupted",
+    }
+}
+
+named! {
+    /// How far a window has got.
+    WindowState {
+        /// Planned; not attempted yet.
+        Pending = "pending",
+        /// Some attempt is or was writing it.
+        Open = "open",
+        /// It landed.
+        Committed = "committed",
+        /// Its last attempt gave up.
+        Failed = "failed",
+        /// Its run ended before it did, or its view was created anew in Feast.
+        Interrupted = "interrupted",
+    }
+}
+
+named! {
+    /// How far an attempt at a window has got.
+    AttemptState {
+        /// Some process is or was working on it.
+        Running = "running",
+        /// Its window was committed by it.
+        Committed = "committed",
+        /// It gave up.
+        Failed = "failed",
+        /// It lost its lease, or its run was ended.
+        Interrupted = "interrupted",
+    }
+}
+
+impl RunState {
+    /// Tells whether nothing more will happen.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running)
+    }
+}
+
+impl JobState {
+    /// Tells whether nothing more will happen.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running)
+    }
+
+    /// Tells whether the view is as fresh as was asked for.
+    pub const fn is_landed(self) -> bool {
+        matches!(self, Self::Succeeded | Self::UpToDate)
+    }
+}
+
+impl WindowState {
+    /// Tells whether nothing more will happen.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Open)
     }
 }
