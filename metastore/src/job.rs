@@ -316,7 +316,7 @@ pub(crate) async fn insert(
         .bind(state.as_str())
         .bind(job.refusal.as_deref())
         .bind(job.at.nanos())
-        .bind(state.is_final().then(|| job.at.nanos()))
+        .bind(state.is_ended().then(|| job.at.nanos()))
         .execute(connection)
         .await?;
     Ok(())
