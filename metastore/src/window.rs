@@ -215,6 +215,18 @@ impl Ledger {
         read.await.map_err(|source| Error::Read { what: "a window", source })
     }
 
+    /// The windows of a job, in the order of their turns.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn windows_of(&self, job: JobId) -> Result<Vec<WindowRow>, Error> {
+        let read = async {
+            let mut snapshot = self.begin_snapshot().await?;
+            of_job(&mut snapshot, job).await
+        };
+        read.await.map_err(|source| Error::Read { what: "the windows of a job", source })
+    }
+
     /// The windows of a view that were planned and did not land, the newest first.
     ///
     /// # Errors
