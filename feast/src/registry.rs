@@ -3,6 +3,7 @@
 //! Everything that knows a field number is here, so that the crate `registry` moves bytes and
 //! never reads them. Deliberately absent: where the bytes live.
 
+mod compact;
 mod convert;
 mod edit;
 mod message;
@@ -11,7 +12,7 @@ mod source;
 mod wire;
 mod write;
 
-pub use edit::{FileEdit, IntervalRecord, append_interval, append_interval_in_file, check_kind};
+pub use edit::{FileEdit, IntervalRecord, check_kind, record_interval, record_interval_in_file};
 pub use snapshot::{RawObjects, Snapshot, file_is_whole, view_in_file_history, view_in_history};
 pub use write::{Definitions, SqliteTable, ViewDefinition};
 

@@ -117,7 +117,7 @@ impl FileRegistry {
         };
         staged.persist(path).map_err(|error| self.replace_error(error.error))?;
         sync_directory(path).map_err(|source| self.replace_error(source))?;
-        Ok(Some(Recorded::Appended))
+        Ok(Some(Recorded::Added))
     }
 }
 
@@ -214,6 +214,13 @@ mod tests {
         }
     }
 
+    /// Intervals that do not adjoin one another.
+    fn apart(number: i64) -> Recording {
+        let (start_micros, end_micros) = (number * 10, number * 10 + 5);
+        let interval = IntervalRecord { start_micros, end_micros, now_micros: 9 };
+        Recording { interval, ..recording(5) }
+    }
+
     fn snapshot(file: &FileRegistry) -> Snapshot {
         let bytes = file.read_whole(&file.path).expect("it is there");
         Snapshot::from_file(&bytes, "proj").expect("it is a registry")
@@ -249,7 +256,7 @@ mod tests {
         let first = file.record_blocking(&recording(5)).expect("it can be recorded");
         let bytes = fs::read(&file.path).expect("it is there");
         let second = file.record_blocking(&recording(5)).expect("it can be repeated");
-        assert_eq!((first, second), (Recorded::Appended, Recorded::AlreadyThere));
+        assert_eq!((first, second), (Recorded::Added, Recorded::AlreadyThere));
         assert_eq!(fs::read(&file.path).expect("it is there"), bytes);
         assert_eq!(intervals(&file), [(0, 5)]);
         let left = fs::read_dir(directory.path()).expect("it is there").count();
@@ -270,7 +277,7 @@ mod tests {
         let prepared = file.prepare(&file.path, &recording(5)).expect("it can be prepared");
         apply(&file.path, "added");
         assert_eq!(file.finish(&file.path, prepared).expect("it can be read"), None);
-        assert_eq!(file.record_blocking(&recording(5)).expect("again"), Recorded::Appended);
+        assert_eq!(file.record_blocking(&recording(5)).expect("again"), Recorded::Added);
         assert_eq!(intervals(&file), [(0, 5)]);
         assert!(snapshot(&file).view("added").is_some());
     }
@@ -284,9 +291,9 @@ mod tests {
             let record = |first: i64| {
                 let file = &file;
                 move || {
-                    for end in first..first + EACH {
-                        let recorded = file.record_blocking(&recording(end));
-                        assert_eq!(recorded.expect("it can be recorded"), Recorded::Appended);
+                    for number in first..first + EACH {
+                        let recorded = file.record_blocking(&apart(number));
+                        assert_eq!(recorded.expect("it can be recorded"), Recorded::Added);
                     }
                 }
             };
@@ -310,9 +317,9 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
             reader.join().expect("it ends well");
         });
-        let mut ends: Vec<i64> = intervals(&file).into_iter().map(|(_, end)| end).collect();
-        ends.sort_unstable();
-        assert_eq!(ends, (0..2 * EACH).collect::<Vec<_>>());
+        let mut starts: Vec<i64> = intervals(&file).into_iter().map(|(start, _)| start).collect();
+        starts.sort_unstable();
+        assert_eq!(starts, (0..2 * EACH).map(|number| number * 10).collect::<Vec<_>>());
         assert_eq!(snapshot(&file).views.len(), 1 + usize::try_from(EACH).expect("it is small"));
     }
 

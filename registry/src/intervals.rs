@@ -8,10 +8,10 @@ use crate::Error;
 /// What recording an interval came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
-    /// The interval is in the registry now, and readers may serve the view.
-    Appended,
-    /// Exactly this interval was listed already and readers may serve the view; nothing was
-    /// changed.
+    /// The list covers the interval now, merged with what adjoins it, and readers may serve the
+    /// view.
+    Added,
+    /// One listed interval covered it already and readers may serve the view; nothing was changed.
     AlreadyThere,
     /// The project has no such view any more; nothing was changed.
     ViewGone,
@@ -42,7 +42,7 @@ impl Recording {
         let version_id = uuid::Uuid::new_v4().to_string();
         let Self { project, view, kind, interval } = self;
         let edit =
-            registry::append_interval_in_file(file, project, view, *kind, *interval, &version_id);
+            registry::record_interval_in_file(file, project, view, *kind, *interval, &version_id);
         match edit.map_err(|source| Error::Bytes { location: location.to_owned(), source })? {
             registry::FileEdit::Changed(bytes) => Ok(Ok(bytes)),
             registry::FileEdit::AlreadyThere => Ok(Err(Recorded::AlreadyThere)),

@@ -51,7 +51,7 @@ impl ObjectRegistry {
                 Err(recorded) => return Ok(recorded),
             };
             if self.put(bytes, version).await? {
-                return Ok(Recorded::Appended);
+                return Ok(Recorded::Added);
             }
             tokio::time::sleep(PAUSE * attempt).await;
         }
@@ -139,26 +139,28 @@ mod tests {
         let object = over(Arc::new(InMemory::new())).await;
         let first = object.record(&recording(5)).await.expect("it can be recorded");
         let second = object.record(&recording(5)).await.expect("it can be repeated");
-        assert_eq!((first, second), (Recorded::Appended, Recorded::AlreadyThere));
+        assert_eq!((first, second), (Recorded::Added, Recorded::AlreadyThere));
         assert_eq!(intervals(&object).await, [(0, 5)]);
     }
 
     #[tokio::test]
     async fn concurrent_recorders_lose_nothing() {
         let object = over(Arc::new(InMemory::new())).await;
-        let tasks: Vec<_> = (1..=4)
-            .map(|end| {
+        let tasks: Vec<_> = [(0, 1), (10, 11), (20, 21), (30, 31)]
+            .map(|(start_micros, end_micros)| {
                 let object = object.clone();
-                tokio::spawn(async move { object.record(&recording(end)).await })
+                let interval = IntervalRecord { start_micros, end_micros, now_micros: 9 };
+                let recording = Recording { interval, ..recording(5) };
+                tokio::spawn(async move { object.record(&recording).await })
             })
-            .collect();
+            .into();
         for task in tasks {
             let recorded = task.await.expect("it ends").expect("it can be recorded");
-            assert_eq!(recorded, Recorded::Appended);
+            assert_eq!(recorded, Recorded::Added);
         }
         let mut intervals = intervals(&object).await;
         intervals.sort_unstable();
-        assert_eq!(intervals, [(0, 1), (0, 2), (0, 3), (0, 4)]);
+        assert_eq!(intervals, [(0, 1), (10, 11), (20, 21), (30, 31)]);
     }
 
     #[tokio::test]

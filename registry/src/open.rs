@@ -104,9 +104,10 @@ impl Registry {
 
     /// Records that a view has been materialized over an interval, closed at both ends.
     ///
-    /// Safe to repeat: an interval that is listed exactly so changes nothing. The definition is
-    /// read afresh under a lock and only added to, so that neither a concurrent `feast apply` nor
-    /// a second recorder is undone by it. The view's state becomes `AVAILABLE_ONLINE`.
+    /// Safe to repeat: an interval that a listed one covers changes nothing. Those that overlap or
+    /// adjoin it become one with it. The definition is read afresh under a lock and nothing else of
+    /// it is touched, so that neither a concurrent `feast apply` nor a second recorder is undone by
+    /// it. The view's state becomes `AVAILABLE_ONLINE`.
     ///
     /// # Units
     /// Microseconds since the epoch.
@@ -171,7 +172,7 @@ mod tests {
         let version = registry.view_at_version("proj", "fv", 0).await.expect("it can be read");
         assert_eq!(version.expect("it is version 0").features.len(), 1);
         let recorded = registry.record_interval("proj", "fv", view.kind, 1, 2, 3).await;
-        assert_eq!(recorded.expect("it can be recorded"), Recorded::Appended);
+        assert_eq!(recorded.expect("it can be recorded"), Recorded::Added);
         let view = registry.snapshot("proj").await.expect("it can be read").views.remove(0);
         assert_eq!(view.materialization_intervals.len(), listed + 1);
         assert_eq!(view.materialization_intervals.last(), Some(&(1, 2)));

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use feast::config::redact;
-use feast::registry::{RawObjects, append_interval, view_in_history};
+use feast::registry::{RawObjects, record_interval, view_in_history};
 use feast::{FeatureView, ViewKind};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -208,7 +208,7 @@ macro_rules! edit_row {
             Ok(Ok(bytes)) => {
                 let with_metadata = $registry.with_metadata;
                 write_row!(transaction, $update, $recording, bytes, with_metadata);
-                Ok(Ok(Recorded::Appended))
+                Ok(Ok(Recorded::Added))
             }
             Ok(Err(recorded)) => {
                 transaction.rollback().await?;
@@ -359,7 +359,7 @@ impl SqlRegistry {
         row: &[u8],
         recording: &Recording,
     ) -> Result<Result<Vec<u8>, Recorded>, Error> {
-        let edited = append_interval(row, recording.interval);
+        let edited = record_interval(row, recording.interval);
         let edited = edited.map_err(|source| self.misunderstood(source))?;
         Ok(edited.ok_or(Recorded::AlreadyThere))
     }
@@ -418,6 +418,13 @@ mod tests {
         }
     }
 
+    /// Intervals that do not adjoin one another.
+    fn apart(number: i64) -> Recording {
+        let (start_micros, end_micros) = (number * 10, number * 10 + 5);
+        let interval = IntervalRecord { start_micros, end_micros, now_micros: NOW };
+        Recording { interval, ..recording(END) }
+    }
+
     async fn snapshot(registry: &SqlRegistry) -> Snapshot {
         let raw = registry.objects("proj").await.expect("it can be read");
         Snapshot::decode(&raw).expect("Feast wrote it")
@@ -450,13 +457,13 @@ mod tests {
     async fn recording_leaves_what_feast_leaves() {
         let (_directory, ours) = registry(BEFORE, true).await;
         let recorded = ours.record(&recording(END)).await.expect("it can be recorded");
-        assert_eq!(recorded, Recorded::Appended);
+        assert_eq!(recorded, Recorded::Added);
         let (_directory, theirs) = registry(AFTER, true).await;
         assert_eq!(snapshot(&ours).await, snapshot(&theirs).await);
         let (updated, intervals, proto) = row(&ours).await;
         assert_eq!((updated, intervals), (1_795_428_000, None));
         let (_directory, before) = registry(BEFORE, true).await;
-        assert!(proto.starts_with(&row(&before).await.2), "what was there stays");
+        assert_ne!(proto, row(&before).await.2);
         assert_eq!(metadata(&ours).await, ("1795428000".to_owned(), 1_795_428_000));
     }
 
@@ -541,9 +548,9 @@ mod tests {
         let second = SqlRegistry::sqlite(&path, true).await.expect("it is there");
         let recorders = [(first.clone(), 0), (second, EACH)].map(|(registry, from)| {
             tokio::spawn(async move {
-                for end in from..from + EACH {
-                    let recorded = registry.record(&recording(end)).await;
-                    assert_eq!(recorded.expect("it can be recorded"), Recorded::Appended);
+                for number in from..from + EACH {
+                    let recorded = registry.record(&apart(number)).await;
+                    assert_eq!(recorded.expect("it can be recorded"), Recorded::Added);
                 }
             })
         });
@@ -559,9 +566,9 @@ mod tests {
         let view = snapshot(&first).await.views.remove(0);
         assert_eq!(view.tags["apply"], EACH.to_string());
         let intervals = view.materialization_intervals;
-        let mut ends: Vec<i64> = intervals.into_iter().map(|(_, end)| end).collect();
-        ends.sort_unstable();
-        assert_eq!(ends, (0..2 * EACH).collect::<Vec<_>>());
+        let mut starts: Vec<i64> = intervals.into_iter().map(|(start, _)| start).collect();
+        starts.sort_unstable();
+        assert_eq!(starts, (0..2 * EACH).map(|number| number * 10).collect::<Vec<_>>());
     }
 
     #[tokio::test]

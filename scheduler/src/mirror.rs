@@ -1,4 +1,4 @@
-//! Feast's registry follows the ledger: committed intervals are appended to it, repeatably.
+//! Feast's registry follows the ledger: committed intervals are added to its lists, repeatably.
 //!
 //! A reconciler: it takes no input, reads what is outstanding, and does it. A run that died
 //! between commit and mirror is made good by the next one.
@@ -11,9 +11,9 @@ use registry::Recorded;
 use crate::error::Error;
 use crate::{Scheduler, cut};
 
-/// Appends every outstanding interval of the project to Feast's registry.
+/// Adds every outstanding interval of the project to Feast's registry.
 ///
-/// Each may be appended twice after a crash; the registry then says that it is there already.
+/// Each may be added twice after a crash; the registry then says that it is there already.
 pub(crate) async fn mirror(scheduler: &Scheduler) -> Result<(), Error> {
     let ledger = scheduler.ledger()?;
     let mut outcome = Ok(());
@@ -39,7 +39,7 @@ async fn deliver(scheduler: &Scheduler, row: &Mirror) -> Result<(), Error> {
     Ok(scheduler.ledger()?.mirror_done(row.id).await?)
 }
 
-/// Appends again what our ledger knows to have landed and Feast's list of the view does not cover.
+/// Lists again what our ledger knows to have landed and Feast's list of the view does not cover.
 ///
 /// `feast apply` reads a view and writes it back later, without a lock; an interval that was
 /// recorded in between is gone from the list, though nothing is gone from the online store.

@@ -43,9 +43,14 @@ fn apply_between(backend: Backend) -> Result<()> {
     // The feature that the new definition adds is among these bytes.
     repository.assert_same_bytes("after the apply")?;
     let registry = repository.registry(Side::Ours)?;
-    assert_eq!(registry, repository.registry(Side::Reference)?);
+    let mut reference = repository.registry(Side::Reference)?;
+    let views = reference.as_object_mut().context("it is an object of views")?;
+    for (view, read) in views {
+        assert_eq!(read["intervals"], json!(days(&[(0, 1), (1, 2)])), "{view}");
+        read["intervals"] = json!(days(&[(0, 2)]));
+    }
+    assert_eq!(registry, reference, "they differ in more than merged intervals");
     assert_revision(&registry, 7);
-    assert_eq!(intervals(&registry, "employee_profile"), days(&[(0, 1), (1, 2)]));
     Ok(())
 }
 
@@ -61,7 +66,7 @@ fn an_interval_that_an_apply_overwrites_is_listed_again_by_the_next_run() -> Res
     paused.wait_until_paused()?;
     repository.tidegate(&["materialize-incremental", DAYS[2]])?;
     let between = repository.registry(Side::Ours)?;
-    assert_eq!(intervals(&between, "department_stats"), days(&[(0, 1), (1, 2)]));
+    assert_eq!(intervals(&between, "department_stats"), days(&[(0, 2)]));
     paused.go_on()?;
     let after = repository.registry(Side::Ours)?;
     assert_revision(&after, 1);

@@ -1,7 +1,7 @@
 //! Feast and Tidegate take turns on one repository, and neither can tell.
 
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
 
 use crate::repository::{Backend, Repository, Side, starts};
 
@@ -57,25 +57,60 @@ fn take_turns(backend: Backend, seed: u32) -> Result<()> {
             }
         }
         repository.feast(Side::Reference, arguments)?;
-        check(&mut repository, &format!("{turn:?} to {end}"), end, index + 1)?;
+        check(&mut repository, &format!("{turn:?} to {end}"), end, (turn, index + 1))?;
         start = end;
     }
     feast_is_content(&mut repository)
 }
 
 /// Everything that must hold after a turn.
-fn check(repository: &mut Repository, when: &str, end: &str, turns: usize) -> Result<()> {
+fn check(
+    repository: &mut Repository,
+    when: &str,
+    end: &str,
+    (turn, turns): (Turn, usize),
+) -> Result<()> {
     repository.assert_same_bytes(when)?;
     assert_served(repository, when, end)?;
-    let (ours, reference) =
+    let (mut ours, mut reference) =
         (repository.registry(Side::Ours)?, repository.registry(Side::Reference)?);
-    assert_eq!(ours, reference, "{when}: the registries differ");
     for view in VIEWS {
-        let intervals = ours[view]["intervals"].as_array().context("the view is there")?;
-        assert_eq!(intervals.len(), turns, "{when}: {view}");
+        let (ours, reference) = (intervals(&mut ours, view)?, intervals(&mut reference, view)?);
+        let whole = json!([shown(START), shown(end)]);
+        match turn {
+            Turn::Tidegate => assert_eq!(ours, [whole], "{when}: {view}: all turns are one"),
+            Turn::Feast => {
+                assert_eq!(ours.len(), 2, "{when}: {view}: Feast appends to what we merged");
+                assert_eq!(ours[0][0], whole[0], "{when}: {view}");
+                assert_eq!(ours[0][1], ours[1][0], "{when}: {view}");
+            }
+        }
+        // All that Feast reads from the list is its greatest end.
+        assert_eq!(greatest_end(&ours), greatest_end(&reference), "{when}: {view}");
+        assert_eq!(reference.len(), turns, "{when}: {view}");
+    }
+    assert_eq!(ours, reference, "{when}: the registries differ in more than their intervals");
+    for view in VIEWS {
         assert_eq!(ours[view]["state"], "AVAILABLE_ONLINE", "{when}: {view}");
     }
     Ok(())
+}
+
+/// Takes the intervals of a view out of what Feast reads.
+fn intervals(registry: &mut Value, view: &str) -> Result<Vec<Value>> {
+    match registry[view]["intervals"].take() {
+        Value::Array(intervals) => Ok(intervals),
+        other => bail!("the intervals of `{view}` are {other}"),
+    }
+}
+
+fn greatest_end(intervals: &[Value]) -> Option<&str> {
+    intervals.iter().filter_map(|interval| interval[1].as_str()).max()
+}
+
+/// An instant as Feast shows it.
+fn shown(instant: &str) -> String {
+    format!("{instant}+00:00")
 }
 
 /// Feast serves from our store what the Parquet files say.
@@ -124,7 +159,7 @@ fn feast_is_content(repository: &mut Repository) -> Result<()> {
         ensure!(list.contains(view), "`{view}` is not in Feast's list:\n{list}");
         let shown = repository.feast(Side::Ours, &["feature-views", "describe", view])?;
         let reference = repository.feast(Side::Reference, &["feature-views", "describe", view])?;
-        // Each side was applied and materialized at its own times.
+        // Each side was applied and materialized at its own times, and our intervals are merged.
         assert_eq!(without_times(&shown), without_times(&reference), "{view}");
         ensure!(shown.contains("materializationIntervals"), "{shown}");
     }
@@ -132,7 +167,8 @@ fn feast_is_content(repository: &mut Repository) -> Result<()> {
 }
 
 fn without_times(described: &str) -> Vec<&str> {
-    let is_time =
-        |line: &&str| line.contains("createdTimestamp:") || line.contains("lastUpdatedTimestamp:");
+    const TIMES: [&str; 4] =
+        ["createdTimestamp:", "lastUpdatedTimestamp:", "startTime:", "endTime:"];
+    let is_time = |line: &&str| TIMES.iter().any(|time| line.contains(time));
     described.lines().filter(|line| !is_time(line)).collect()
 }

@@ -56,6 +56,14 @@ pub(super) struct MaterializationInterval {
     pub(super) end_time: Option<Timestamp>,
 }
 
+impl MaterializationInterval {
+    /// Start and end in microseconds; a missing one is the epoch, as protobuf has it.
+    pub(super) fn ends_micros(&self) -> (i64, i64) {
+        let micros = |time: Option<Timestamp>| time.unwrap_or_default().micros();
+        (micros(self.start_time), micros(self.end_time))
+    }
+}
+
 /// `FeatureViewMeta`, of feature views and stream feature views.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ViewMeta {
@@ -72,12 +80,9 @@ pub(super) struct ViewMeta {
 }
 
 impl ViewMeta {
-    /// The intervals in microseconds; a missing end is the epoch, as protobuf has it.
+    /// The intervals in microseconds.
     pub(super) fn intervals(&self) -> impl Iterator<Item = (i64, i64)> {
-        self.materialization_intervals.iter().map(|interval| {
-            let micros = |time: Option<Timestamp>| time.unwrap_or_default().micros();
-            (micros(interval.start_time), micros(interval.end_time))
-        })
+        self.materialization_intervals.iter().map(MaterializationInterval::ends_micros)
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::registry::view_in_file_history;
-use crate::registry::{FileEdit, IntervalRecord, Snapshot, append_interval_in_file, wire};
+use crate::registry::{FileEdit, IntervalRecord, Snapshot, record_interval_in_file, wire};
 use crate::{FeatureView, JoinKey, ViewKind};
 
 const CREATED: i64 = 1_700_000_000_123_456;
@@ -167,7 +167,7 @@ fn an_interval_is_recorded_in_the_file() {
     let bytes = definitions().encode(ids()).unwrap();
     let record = IntervalRecord { start_micros: 7, end_micros: 8, now_micros: CREATED + 1 };
     let edit =
-        append_interval_in_file(&bytes, "proj", "wide", ViewKind::Feature, record, "another");
+        record_interval_in_file(&bytes, "proj", "wide", ViewKind::Feature, record, "another");
     let FileEdit::Changed(edited) = edit.unwrap() else { panic!("the view is there") };
     let snapshot = Snapshot::from_file(&edited, "proj").unwrap();
     assert_eq!(snapshot.view("wide").unwrap().materialization_intervals, [(7, 8)]);
