@@ -4,8 +4,35 @@
 //! that describes it; twins are never made. A test compares the twins with what is serialized.
 
 use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::openapi::{Components, RefOr, Schema};
+use utoipa::{OpenApi, PartialSchema, ToSchema};
+
+use crate::{error, event, feast, plan, report, request, run, view};
+
+/// Every body, and with it what it is made of.
+#[derive(OpenApi)]
+#[openapi(components(schemas(
+    error::Problem,
+    event::Event,
+    event::ViewProgress,
+    feast::MaterializeAccepted,
+    feast::MaterializeConflict,
+    feast::MaterializeIncrementalRequest,
+    feast::MaterializeRequest,
+    plan::PlanReport,
+    report::RunReport,
+    request::RunRequest,
+    run::RunDetail,
+    run::RunPage,
+    view::IntervalsReport,
+    view::StatusReport,
+)))]
+struct Bodies;
+
+/// The schemas of every body, for the document of whoever has the routes.
+pub fn components() -> Components {
+    Bodies::openapi().components.unwrap_or_default()
+}
 
 macro_rules! text {
     ($(#[doc = $doc:literal])* $name:ident, $format:literal) => {
@@ -152,6 +179,29 @@ mod tests {
 
     fn keys(object: &Value) -> BTreeSet<&str> {
         object.as_object().expect("an object").keys().map(String::as_str).collect()
+    }
+
+    /// The names behind every `$ref`.
+    fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Object(fields) => {
+                let name = fields.get("$ref").and_then(Value::as_str);
+                found.extend(name.and_then(|path| path.strip_prefix("#/components/schemas/")));
+                fields.values().for_each(|field| references(field, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn whatever_a_body_is_made_of_is_described() {
+        let components = serde_json::to_value(components()).expect("JSON");
+        let schemas = &components["schemas"];
+        let mut found = BTreeSet::new();
+        references(schemas, &mut found);
+        assert!(found.contains("WindowDetail") && found.contains("Code"), "{found:?}");
+        assert!(found.is_subset(&keys(schemas)), "{found:?}");
     }
 
     #[test]
