@@ -1,17 +1,10 @@
-//! Plan node: encodes the newest rows, hands them to the online store, yields one receipt row.
-//!
-//! The node knows no online store: [`FeatureSink`] is the door, and whoever runs the plan brings
-//! the implementation. Only a receipt comes back up.
+//! Plan node: encodes the newest rows, hands them to the sink, yields one receipt row.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch, UInt64Array};
-use arrow::datatypes::{
-    DataType, Field, Int64Type, Schema, SchemaRef, TimestampNanosecondType, UInt64Type,
-};
-use async_trait::async_trait;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::TimestampNanosecondType;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
@@ -26,67 +19,13 @@ use datafusion::physical_plan::{
     PlanProperties,
 };
 use futures::{StreamExt, TryStreamExt};
-use model::{EncodedBatch, EventTime, MemoryState, OnlineView, Receipt, RowSize, WriteCounts};
+use model::{EventTime, Receipt};
 
+use super::FeatureSink;
+use super::receipt::{receipt_batch, receipt_schema};
 use crate::encode::{self, Encoded, Encoder};
+use crate::keys::KeyLog;
 use crate::progress::Progress;
-
-/// What an online store answers when it does not take a batch.
-#[derive(Debug, thiserror::Error)]
-#[error("the online store did not take a batch")]
-pub struct SinkError {
-    /// Tells whether the same write may succeed later.
-    pub retryable: bool,
-    /// The cause.
-    #[source]
-    pub source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-/// Takes encoded rows into an online store.
-#[async_trait]
-pub trait FeatureSink: Send + Sync + fmt::Debug {
-    /// Writes a batch; every row is acknowledged when it returns.
-    ///
-    /// # Errors
-    /// When the store did not take the batch; rows of it may have been taken, which is harmless
-    /// because a row is only ever replaced by a newer one.
-    async fn write(&self, batch: EncodedBatch) -> std::result::Result<WriteCounts, SinkError>;
-
-    /// Confirms, after the last batch, that what was acknowledged is still there as far as the
-    /// store can tell.
-    ///
-    /// # Errors
-    /// When it may be gone. If the error is retryable, the window is to be run again from its
-    /// start; if not, that would only lose as much again.
-    async fn confirm(&self) -> std::result::Result<(), SinkError>;
-}
-
-/// Opens the sinks of one online store.
-#[async_trait]
-pub trait FeatureSinks: Send + Sync + fmt::Debug {
-    /// What the store's keys carry behind the serialized entity key.
-    fn key_suffix(&self, project: &str) -> Vec<u8>;
-
-    /// Checks that a view can be written, and opens its sink. Writes nothing.
-    ///
-    /// # Errors
-    /// When the store cannot be reached or could not hold the view.
-    async fn open(&self, view: &OnlineView)
-    -> std::result::Result<Arc<dyn FeatureSink>, SinkError>;
-
-    /// The memory of the store's servers; empty where the store has no limit of its own, or does
-    /// not tell.
-    ///
-    /// # Errors
-    /// When the store cannot be reached.
-    async fn memory(&self) -> std::result::Result<Vec<MemoryState>, SinkError>;
-
-    /// Bytes that a new row of a view takes in the store's memory.
-    fn row_bytes(&self, view: &OnlineView, size: &RowSize) -> u64;
-
-    /// How long writing was held back so far because the store answered slowly.
-    fn slowed(&self) -> Duration;
-}
 
 /// A row that was refused, by what it can be found again with.
 #[derive(Clone, Debug)]
@@ -125,13 +64,15 @@ pub(crate) struct SinkParts {
     /// Most rows of one write.
     pub(crate) rows_max: usize,
     pub(crate) refused: Arc<Mutex<Vec<RefusedRow>>>,
+    /// Notes the keys that are written, where they are asked for afterwards.
+    pub(crate) log: Option<Arc<KeyLog>>,
 }
 
 /// Encodes and writes rows.
 ///
 /// # Shape
 /// In: one row per entity key, columns as the encoder expects. Out: one row per partition, the
-/// partition's receipt, see [`receipts`].
+/// partition's receipt, see [`super::receipts`].
 /// # Errors
 /// A row that cannot be encoded, unless refused rows are skipped; whatever the sink answers.
 #[derive(Debug)]
@@ -287,68 +228,16 @@ impl SinkParts {
             ..Receipt::default()
         };
         if !batch.is_empty() {
+            // Before the write, because the batch goes with it: a key too many does no harm where
+            // the attempt fails.
+            if let Some(log) = &self.log {
+                let noted = log.add(&batch.keys);
+                noted.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            }
             let written = self.sink.write(batch).await;
             receipt.counts = written.map_err(|error| DataFusionError::External(Box::new(error)))?;
             self.progress.add_counts(receipt.counts);
         }
         Ok(receipt)
     }
-}
-
-const COUNT_COLUMNS: [&str; 6] =
-    ["entities", "written", "stale", "tombstoned", "refused", "bytes_written"];
-
-fn receipt_schema() -> SchemaRef {
-    let count = |name| Field::new(name, DataType::UInt64, false);
-    let time = |name| Field::new(name, DataType::Int64, true);
-    let times = ["event_time_min", "event_time_max"].map(time);
-    Arc::new(Schema::new(COUNT_COLUMNS.map(count).into_iter().chain(times).collect::<Vec<_>>()))
-}
-
-fn receipt_batch(receipt: &Receipt) -> RecordBatch {
-    let counts = receipt.counts;
-    let numbers = [
-        receipt.entities,
-        counts.written,
-        counts.stale,
-        counts.tombstoned,
-        receipt.refused,
-        receipt.bytes_written,
-    ];
-    let times = [receipt.event_time_min, receipt.event_time_max];
-    let count = |number: u64| Arc::new(UInt64Array::from(vec![number])) as Arc<dyn Array>;
-    let time = |time: Option<EventTime>| {
-        Arc::new(Int64Array::from(vec![time.map(EventTime::nanos)])) as Arc<dyn Array>
-    };
-    let columns = numbers.map(count).into_iter().chain(times.map(time)).collect();
-    RecordBatch::try_new(receipt_schema(), columns).expect("the columns are the schema's")
-}
-
-/// Adds up receipt rows.
-///
-/// # Shape
-/// Six `UInt64` counts and two nullable `Int64` event times in nanoseconds, one row a partition.
-pub(crate) fn receipts(batch: &RecordBatch) -> Receipt {
-    let mut sum = Receipt::default();
-    let count = |column: usize, row| batch.column(column).as_primitive::<UInt64Type>().value(row);
-    let time = |column: usize, row| {
-        let times = batch.column(column).as_primitive::<Int64Type>();
-        times.is_valid(row).then(|| EventTime::from_nanos(times.value(row)))
-    };
-    for row in 0..batch.num_rows() {
-        sum.add(&Receipt {
-            rows_read: 0,
-            entities: count(0, row),
-            counts: WriteCounts {
-                written: count(1, row),
-                stale: count(2, row),
-                tombstoned: count(3, row),
-            },
-            refused: count(4, row),
-            bytes_written: count(5, row),
-            event_time_min: time(6, row),
-            event_time_max: time(7, row),
-        });
-    }
-    sum
 }
