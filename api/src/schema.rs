@@ -7,25 +7,34 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{Components, RefOr, Schema};
 use utoipa::{OpenApi, PartialSchema, ToSchema};
 
-use crate::{error, event, feast, plan, report, request, run, view};
+use crate::error::Problem;
+use crate::event::{Event, ViewProgress};
+use crate::feast::{
+    MaterializeAccepted, MaterializeConflict, MaterializeIncrementalRequest, MaterializeRequest,
+};
+use crate::plan::PlanReport;
+use crate::report::RunReport;
+use crate::request::{RerunState, RunRequest};
+use crate::run::{RunDetail, RunPage};
+use crate::view::{IntervalsReport, StatusReport};
 
 /// Every body, and with it what it is made of.
 #[derive(OpenApi)]
 #[openapi(components(schemas(
-    error::Problem,
-    event::Event,
-    event::ViewProgress,
-    feast::MaterializeAccepted,
-    feast::MaterializeConflict,
-    feast::MaterializeIncrementalRequest,
-    feast::MaterializeRequest,
-    plan::PlanReport,
-    report::RunReport,
-    request::RunRequest,
-    run::RunDetail,
-    run::RunPage,
-    view::IntervalsReport,
-    view::StatusReport,
+    Problem,
+    Event,
+    ViewProgress,
+    MaterializeAccepted,
+    MaterializeConflict,
+    MaterializeIncrementalRequest,
+    MaterializeRequest,
+    PlanReport,
+    RunReport,
+    RunRequest,
+    RunDetail,
+    RunPage,
+    IntervalsReport,
+    StatusReport,
 )))]
 struct Bodies;
 
@@ -135,7 +144,7 @@ pub enum Rerun {
     /// One window.
     WindowId(WindowId),
     /// What lies in the interval and is in a state.
-    State(crate::RerunState),
+    State(RerunState),
 }
 
 /// What was done with the rows of a window, or of a job's windows together.
