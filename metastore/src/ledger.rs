@@ -83,7 +83,15 @@ impl Ledger {
     /// [`Error::Migrate`].
     pub async fn open(url: &LedgerUrl) -> Result<Self, Error> {
         let ledger = Self::connect(url, Access::ReadWrite).await?;
-        migrate::apply(&ledger, url).await?;
+        migrate::apply(&ledger, url, SCHEMA_VERSION).await?;
+        Ok(ledger)
+    }
+
+    /// Makes a ledger as an earlier release would have, to see what becomes of it.
+    #[cfg(feature = "conformance")]
+    pub(crate) async fn open_at(url: &LedgerUrl, version: i64) -> Result<Self, Error> {
+        let ledger = Self::connect(url, Access::ReadWrite).await?;
+        migrate::apply(&ledger, url, version).await?;
         Ok(ledger)
     }
 

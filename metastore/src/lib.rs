@@ -9,6 +9,7 @@
 
 mod adopt;
 mod attempt;
+mod claim;
 mod commit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -29,11 +30,12 @@ mod window;
 
 pub use adopt::Adopted;
 pub use attempt::{Begun, NewAttempt};
+pub use claim::{ClaimedJob, Holder};
 pub use commit::{Commit, Committed};
 pub use error::Error;
 pub use event::{EventKind, EventRow};
 pub use job::{JobRow, NewJob};
-pub use lease::{Beat, ClaimedJob, HeldLease, Holder};
+pub use lease::{Beat, HeldLease};
 pub use ledger::Ledger;
 pub use mirror::{Mirror, MirrorRow};
 pub use run::{Admitted, Cancelled, Idempotency, NewRun, RUNS_KEPT_MAX, RunBeat, RunRow};
