@@ -1,6 +1,6 @@
 -- What the migrations add up to, for reading; the program applies `migrations/`. A test compares
--- the two. One text for PostgreSQL, where all of it lies in the schema `tidegate`, and SQLite, which
--- keeps tables as later migrations leave them: names in quotes once a table was renamed.
+-- the two. One text for PostgreSQL, where all of it lies in the schema `tidegate`, and SQLite,
+-- which puts the name of a table in quotes once it was renamed.
 
 -- Which migrations were applied.
 CREATE TABLE migrations (

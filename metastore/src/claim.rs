@@ -16,20 +16,27 @@ use crate::status::{select_jobs, select_runs};
 use crate::window::{self, WindowRow};
 use crate::{Error, Ledger};
 
-/// Jobs that may be claimed, oldest run first. What is free is decided once it is held; here it only
-/// spares looking at what is not.
-const CANDIDATES: &str = select_jobs!(
-    "FROM runs JOIN jobs ON jobs.run_id = runs.run_id
-    LEFT JOIN leases ON leases.project = jobs.project AND leases.storage_name = jobs.storage_name
-    WHERE runs.project = $1 AND runs.state = 'running' AND jobs.state IN ('pending', 'running')
-        AND (($2 IS NULL AND runs.is_served = 1) OR runs.run_id = $2)
-        AND (leases.job_id IS NULL OR leases.lease_until <= $3)
-        AND runs.parallel > (
-            SELECT COUNT(*) FROM leases AS held JOIN jobs AS at_work ON at_work.job_id = held.job_id
-            WHERE held.job_id IS NOT NULL AND held.lease_until > $3
-                AND at_work.run_id = runs.run_id
+/// Runs of which one more job may be held, oldest first. Apart from their jobs, so that a run's
+/// leases are counted once and not once a job.
+const OPEN_RUNS: &str = "
+    SELECT run_id FROM runs
+    WHERE project = $1 AND state = 'running' AND (($2 IS NULL AND is_served = 1) OR run_id = $2)
+        AND parallel > (
+            SELECT COUNT(*) FROM leases JOIN jobs ON jobs.job_id = leases.job_id
+            WHERE leases.job_id IS NOT NULL AND leases.lease_until > $3
+                AND jobs.run_id = runs.run_id
         )
-    ORDER BY runs.admitted_at, runs.run_id, jobs.position LIMIT 64"
+    ORDER BY admitted_at, run_id
+";
+
+/// Jobs of a run that may be claimed. What is free is decided once it is held; here it only spares
+/// looking at what is not.
+const CANDIDATES: &str = select_jobs!(
+    "FROM jobs LEFT JOIN leases
+        ON leases.project = jobs.project AND leases.storage_name = jobs.storage_name
+    WHERE jobs.run_id = $1 AND jobs.state IN ('pending', 'running')
+        AND (leases.job_id IS NULL OR leases.lease_until <= $2)
+    ORDER BY jobs.position, jobs.job_id LIMIT 64"
 );
 
 const HELD_OF_RUN: &str = "
@@ -113,30 +120,34 @@ impl Ledger {
         holder: &Holder,
         lasts: Duration,
     ) -> sqlx::Result<Option<ClaimedJob>> {
-        let mut full = None;
-        for job in self.candidates(project, only).await? {
-            let run = job.run_id;
-            if full == Some(run) {
-                continue;
-            }
-            match self.claim(job, holder, lasts).await? {
-                Claim::Taken(claimed) => return Ok(Some(*claimed)),
-                Claim::Gone => {}
-                Claim::RunIsFull => full = Some(run),
+        for run in self.open_runs(project, only).await? {
+            for job in self.candidates(&run).await? {
+                match self.claim(job, holder, lasts).await? {
+                    Claim::Taken(claimed) => return Ok(Some(*claimed)),
+                    Claim::Gone => {}
+                    Claim::RunIsFull => break,
+                }
             }
         }
         Ok(None)
     }
 
-    async fn candidates(&self, project: &str, only: Option<RunId>) -> sqlx::Result<Vec<JobRow>> {
+    async fn open_runs(&self, project: &str, only: Option<RunId>) -> sqlx::Result<Vec<String>> {
         let mut snapshot = self.begin_snapshot().await?;
         let now = self.clock(&mut snapshot).await?;
-        let rows = sqlx::query(CANDIDATES)
+        sqlx::query_scalar(OPEN_RUNS)
             .bind(project)
             .bind(only.map(|run| run.to_string()))
             .bind(now.nanos())
             .fetch_all(&mut *snapshot)
-            .await?;
+            .await
+    }
+
+    async fn candidates(&self, run: &str) -> sqlx::Result<Vec<JobRow>> {
+        let mut snapshot = self.begin_snapshot().await?;
+        let now = self.clock(&mut snapshot).await?;
+        let rows =
+            sqlx::query(CANDIDATES).bind(run).bind(now.nanos()).fetch_all(&mut *snapshot).await?;
         rows.iter().map(JobRow::read).collect()
     }
 

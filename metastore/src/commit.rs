@@ -155,8 +155,8 @@ impl Ledger {
     }
 }
 
-/// Checks that the attempt is the one that was recorded, that the online store has not been replaced
-/// since, and that the marker it left is the next one.
+/// Checks that the attempt is the one that was recorded, that the online store has not been
+/// replaced since, and that the marker it left is the next one.
 async fn check_attempt(
     transaction: &mut AnyConnection,
     commit: &Commit,
@@ -188,7 +188,8 @@ async fn check_attempt(
     Ok(())
 }
 
-/// Checks that a committed window was committed by this very attempt, and not by one that took over.
+/// Checks that a committed window was committed by this very attempt, and not by one that took
+/// over.
 async fn check_committed(transaction: &mut AnyConnection, commit: &Commit) -> Result<(), Error> {
     let by: Option<String> = sqlx::query_scalar(COMMITTED_BY)
         .bind(commit.window_id.to_string())

@@ -363,13 +363,12 @@ pub(crate) async fn tell_ended(
     jobs: &[Ended],
     at: EventTime,
 ) -> sqlx::Result<()> {
-    for job in jobs {
-        let event = NewEvent::new(EventKind::Job, job.job_id.clone(), job.state.as_str())
+    let events = jobs.iter().map(|job| {
+        NewEvent::new(EventKind::Job, job.job_id.clone(), job.state.as_str())
             .of_view(&job.view_name)
-            .saying(Some(&job.reason));
-        event::record(transaction, run, &event, at).await?;
-    }
-    Ok(())
+            .saying(Some(&job.reason))
+    });
+    event::record_all(transaction, run, &events.collect::<Vec<_>>(), at).await
 }
 
 /// Ends a run whose last job has ended.

@@ -56,7 +56,8 @@ const BEAT_RUN: &str = "
 const HELD: &str = "
     SELECT leases.storage_name, leases.token, leases.holder, leases.lease_until, jobs.run_id
     FROM leases JOIN jobs ON jobs.job_id = leases.job_id
-    WHERE leases.project = $1 AND leases.job_id IS NOT NULL AND leases.lease_until > $2 ORDER BY leases.storage_name
+    WHERE leases.project = $1 AND leases.job_id IS NOT NULL AND leases.lease_until > $2
+    ORDER BY leases.storage_name
 ";
 
 const OF_HOST: &str = "

@@ -158,8 +158,8 @@ impl Ledger {
             .await
     }
 
-    /// The database's clock, the only one that leases and silences are measured by. Read it after the
-    /// row that it decides about is held, since waiting for that may take a while.
+    /// The database's clock, the only one that leases and silences are measured by. Read it after
+    /// the row that it decides about is held, since waiting for that may take a while.
     pub(crate) async fn clock(&self, connection: &mut AnyConnection) -> sqlx::Result<EventTime> {
         let micros: i64 = sqlx::query_scalar(match self.backend {
             Backend::Postgres => {

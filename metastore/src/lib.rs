@@ -3,8 +3,8 @@
 //! The one door to our own tables, in PostgreSQL (schema `tidegate`) or a SQLite file; every SQL
 //! statement has one text for both. A watermark moves in [`Ledger::commit`] and nowhere else, apart
 //! from history taken over from Feast in [`Ledger::adopt`]. Deliberately absent: Feast's registry
-//! (see `registry`), a clock of its own (the database's is used for leases, the caller's reading for
-//! everything that people read), and the loop that tries again (ask
+//! (see `registry`), a clock of its own (the database's is used for leases, the caller's reading
+//! for everything that people read), and the loop that tries again (ask
 //! [`Error::is_retryable`]; every call here may be repeated).
 
 mod adopt;

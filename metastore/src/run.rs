@@ -1,7 +1,7 @@
 //! Queries on runs: admit one, begin it, keep it alive.
 //!
-//! Also where the ledger is kept from growing: admitting a run removes the oldest. Ends from outside
-//! are in `run/end.rs`; a run ends by itself with its last job, in `job.rs`.
+//! Also where the ledger is kept from growing: admitting a run removes the oldest. Ends from
+//! outside are in `run/end.rs`; a run ends by itself with its last job, in `job.rs`.
 
 mod end;
 mod row;

@@ -197,8 +197,8 @@ impl Ledger {
         read.await.map_err(|source| Error::Read { what: "runs", source })
     }
 
-    /// One run with its jobs, their windows, attempts and receipts; `None` if it is not recorded, or
-    /// no longer.
+    /// One run with its jobs, their windows, attempts and receipts; `None` if it is not recorded,
+    /// or no longer.
     ///
     /// # Errors
     /// [`Error::Read`].
