@@ -51,13 +51,13 @@ async fn work(url: &LedgerUrl, worker: usize, runs: &[RunId]) {
         let only = runs[(round + worker) % runs.len()];
         let Some(claimed) = own.claim(only, lasts).await else { continue };
         let how = (round + worker) % 4;
+        let (view, token) = (claimed.job.view.clone(), claimed.token);
         match job(&own, claimed, how).await {
-            Ok(())
-            | Err(
-                Error::Superseded { .. }
-                | Error::WindowClosed { .. }
-                | Error::WindowMismatch { .. },
-            ) => {}
+            Ok(()) | Err(Error::Superseded { .. }) => {}
+            // Its view was made anew, or another commit had the number of the marker first.
+            Err(Error::WindowClosed { .. } | Error::WindowMismatch { .. }) => {
+                own.ledger.hand_back(&view, token).await.unwrap();
+            }
             Err(error) => panic!("{error:?}"),
         }
     }

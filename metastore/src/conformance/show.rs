@@ -8,8 +8,8 @@ use serde_json::json;
 use super::fixture::{Fixture, LONG, at, interval, new_run, receipt};
 use crate::{LedgerUrl, NewRun, RunFilter, RunPlace};
 
-/// Far more than a listing takes on any machine; what it took is printed.
-const LISTING_MAX: Duration = Duration::from_secs(2);
+/// A hundred times what a listing takes, for machines that are busy; what it took is printed.
+const LISTING_MAX: Duration = Duration::from_secs(10);
 
 /// What people are shown is what was recorded.
 pub async fn status_and_runs_tell_what_happened(url: &LedgerUrl) {
@@ -166,6 +166,7 @@ pub async fn long_lists_come_quickly(url: &LedgerUrl) {
     assert_eq!(fixture.events(run).await.len(), 5 + 998);
 }
 
+#[expect(clippy::print_stdout, reason = "a test runner shows what a test prints")]
 async fn timed<T>(what: &str, future: impl Future<Output = T>) -> T {
     let start = Instant::now();
     let result = future.await;
