@@ -5,7 +5,6 @@
 
 mod failure;
 mod memory;
-mod metastore;
 mod plan;
 mod read;
 mod redis;
