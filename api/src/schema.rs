@@ -4,34 +4,44 @@
 //! that describes it; twins are never made. A test compares the twins with what is serialized.
 
 use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
-use utoipa::openapi::{Components, RefOr, Schema};
-use utoipa::{OpenApi, PartialSchema, ToSchema};
+use utoipa::openapi::{Components, ComponentsBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
-use crate::{error, event, feast, plan, report, request, run, view};
-
-/// Every body, and with it what it is made of.
-#[derive(OpenApi)]
-#[openapi(components(schemas(
-    error::Problem,
-    event::Event,
-    event::ViewProgress,
-    feast::MaterializeAccepted,
-    feast::MaterializeConflict,
-    feast::MaterializeIncrementalRequest,
-    feast::MaterializeRequest,
-    plan::PlanReport,
-    report::RunReport,
-    request::RunRequest,
-    run::RunDetail,
-    run::RunPage,
-    view::IntervalsReport,
-    view::StatusReport,
-)))]
-struct Bodies;
+use crate::error::Problem;
+use crate::event::{Event, ViewProgress};
+use crate::feast::{
+    MaterializeAccepted, MaterializeConflict, MaterializeIncrementalRequest, MaterializeRequest,
+};
+use crate::plan::PlanReport;
+use crate::report::RunReport;
+use crate::request::{RerunState, RunRequest};
+use crate::run::{RunDetail, RunPage};
+use crate::view::{IntervalsReport, StatusReport};
 
 /// The schemas of every body, for the document of whoever has the routes.
 pub fn components() -> Components {
-    Bodies::openapi().components.unwrap_or_default()
+    let mut schemas = Vec::new();
+    add::<Problem>(&mut schemas);
+    add::<Event>(&mut schemas);
+    add::<ViewProgress>(&mut schemas);
+    add::<MaterializeAccepted>(&mut schemas);
+    add::<MaterializeConflict>(&mut schemas);
+    add::<MaterializeIncrementalRequest>(&mut schemas);
+    add::<MaterializeRequest>(&mut schemas);
+    add::<PlanReport>(&mut schemas);
+    add::<RunReport>(&mut schemas);
+    add::<RunRequest>(&mut schemas);
+    add::<RunDetail>(&mut schemas);
+    add::<RunPage>(&mut schemas);
+    add::<IntervalsReport>(&mut schemas);
+    add::<StatusReport>(&mut schemas);
+    ComponentsBuilder::new().schemas_from_iter(schemas).build()
+}
+
+/// Adds a body, and with it what it is made of.
+fn add<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+    schemas.push((T::name().into_owned(), T::schema()));
+    T::schemas(schemas);
 }
 
 macro_rules! text {
@@ -135,7 +145,7 @@ pub enum Rerun {
     /// One window.
     WindowId(WindowId),
     /// What lies in the interval and is in a state.
-    State(crate::RerunState),
+    State(RerunState),
 }
 
 /// What was done with the rows of a window, or of a job's windows together.

@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod byte_size;
+pub mod cutting;
 pub mod id;
 pub mod interval;
 pub mod invariant;

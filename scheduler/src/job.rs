@@ -251,7 +251,7 @@ impl JobContext<'_> {
                 continue;
             }
             for interval in cuts {
-                let plan = plan.narrowed(&scheduler.session, interval).await?;
+                let plan = plan.within(interval).await?;
                 windows.push(cut::new_window(scheduler, &plan));
             }
         }

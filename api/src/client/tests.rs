@@ -4,9 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use futures::{StreamExt, TryStreamExt};
 use model::RunKind;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
 use super::*;
@@ -45,17 +48,19 @@ impl Script {
     }
 }
 
+/// Tries as often as the real one, nearly, and does not wait.
+const HASTY: RetryPolicy = RetryPolicy {
+    attempts_max: 3,
+    backoff_first: Duration::from_millis(1),
+    backoff_max: Duration::from_millis(2),
+};
+
 fn client(url: &str) -> Client {
-    let retry = RetryPolicy {
-        attempts_max: 3,
-        backoff_first: Duration::from_millis(1),
-        backoff_max: Duration::from_millis(2),
-    };
-    Client::new(url, Some("secret-token"), None).expect("a client").with_retry(retry)
+    Client::new(url, Some("secret-token"), None).expect("a client").with_retry(HASTY)
 }
 
 /// Reads a request with the body that its length promises.
-async fn read(stream: &mut TcpStream) -> String {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
     loop {
         let mut piece = [0; 4096];
@@ -222,6 +227,50 @@ fn what_cannot_be_used_is_refused_and_not_shown() {
     assert!(matches!(none, Error::NoAuthority | Error::Authority(_)), "{none}");
     let shown = format!("{:?}", Client::new("http://h", Some("hunter2"), None).expect("a client"));
     assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+/// Answers one caller over TLS, if the caller trusts it.
+async fn answer_over_tls(listener: TcpListener, made: &harness::Certificates, text: String) {
+    let chain = CertificateDer::pem_file_iter(made.certificate()).expect("a certificate");
+    let chain = chain.collect::<Result<Vec<_>, _>>().expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(made.key()).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has the suites of both versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("they belong together");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            // Who does not trust the authority hangs up.
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            read(&mut stream).await;
+            stream.write_all(text.as_bytes()).await.expect("written");
+            stream.shutdown().await.expect("closed in good order");
+        }
+    });
+}
+
+#[tokio::test]
+async fn only_the_given_authority_is_trusted() {
+    let made = harness::Certificates::make().expect("certificates");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("https://{}", listener.local_addr().expect("an address"));
+    let report = json!({ "project": "p", "views": [] }).to_string();
+    answer_over_tls(listener, &made, answer("200 OK", JSON, &report)).await;
+    let pem = |path| std::fs::read(path).expect("a certificate");
+    let trusts = |authority: &[u8]| Client::new(&url, None, Some(authority)).expect("a client");
+    let report = trusts(&pem(made.authority())).views().await.expect("a report");
+    assert_eq!(report.project, "p");
+    for client in
+        [trusts(&pem(made.other_authority())), Client::new(&url, None, None).expect("a client")]
+    {
+        let error = client.with_retry(HASTY).views().await.expect_err("nobody known signed it");
+        assert!(matches!(error, Error::Transport { .. }), "{error}");
+    }
 }
 
 fn event(number: u64) -> String {
