@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod byte_size;
+pub mod cutting;
 pub mod id;
 pub mod interval;
 pub mod invariant;
@@ -23,6 +24,7 @@ pub use feast::duration;
 
 pub use batch::{ByteColumn, ByteColumnBuilder, EncodedBatch};
 pub use byte_size::ByteSize;
+pub use cutting::{WINDOWS_MAX, cut_windows};
 pub use id::{AttemptId, JobId, RunId, WindowId};
 pub use interval::{Interval, IntervalSet};
 pub use marker::{Agreement, Marker};
