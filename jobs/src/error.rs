@@ -3,6 +3,7 @@
 use datafusion::error::DataFusionError;
 
 use crate::encode;
+use crate::sink::{Refusal, SinkError};
 use crate::source::ReadError;
 
 /// Why a window could not be planned or run.
@@ -243,6 +244,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// What a sink's refusal means to the attempt at a view.
+    pub fn of_sink(view: &str, error: SinkError) -> Self {
+        let (view, retryable, source) = (view.to_owned(), error.is_retryable(), error.source);
+        match error.refusal {
+            Refusal::Passing | Refusal::Lasting => Self::Sink { view, retryable, source },
+            Refusal::Lost => Self::Unconfirmed { view, retryable, source },
+            Refusal::Superseded => Self::Superseded { view, source },
+            Refusal::Cancelled => Self::Cancelled { view },
+        }
+    }
+
     /// Tells whether running the window again from its start, at once, is the way out: what went
     /// wrong is over, but an attempt cannot go on from it.
     pub fn asks_for_new_attempt(&self) -> bool {
