@@ -224,7 +224,8 @@ pub enum Error {
     },
     /// A correction has more entity keys than memory holds.
     #[error(
-        "a correction of view `{view}` must remember every entity key it writes, and they do not          fit into half of the memory limit; cut smaller windows, or raise \
+        "a correction of view `{view}` must remember every entity key it writes, and they do not \
+         fit into half of the memory limit; cut smaller windows, or raise \
          `tidegate.memory_limit`"
     )]
     Keys {
