@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jobs::{FeatureSink, FeatureSinks, SinkError};
-use model::{EncodedBatch, MemoryState, OnlineView, RowSize, WriteCounts};
+use model::{EncodedBatch, MemoryState, OnlineView, RowSize, WriteCounts, WriteMode};
 use online_store::{OnlineStore, PreparedView};
 
 /// Sinks of one online store, a sink a view.
@@ -28,7 +28,7 @@ impl FeatureSinks for OnlineSinks {
     }
 
     async fn open(&self, view: &OnlineView) -> Result<Arc<dyn FeatureSink>, SinkError> {
-        let view = self.store.prepare(view).await.map_err(sink_error)?;
+        let view = self.store.prepare(view, &WriteMode::default()).await.map_err(sink_error)?;
         Ok(Arc::new(OnlineSink { store: Arc::clone(&self.store), view }))
     }
 
