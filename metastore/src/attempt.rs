@@ -371,7 +371,7 @@ async fn closed(transaction: &mut AnyConnection, window: WindowId) -> sqlx::Resu
         let row = Read(&row);
         let (window, job) =
             (row.named("window_state", WindowState::parse)?, row.text("job_state")?);
-        Ok(if window.is_final() { window.to_string() } else { job })
+        Ok(if window.is_ended() { window.to_string() } else { job })
     })
     .transpose()
 }
@@ -389,7 +389,7 @@ async fn has_ended_so(
         .fetch_optional(&mut *transaction)
         .await?;
     let job = job::state(transaction, job.job_id).await?;
-    Ok(next.job.is_final()
+    Ok(next.job.is_ended()
         && job == Some(next.job)
         && state.as_deref() == Some(next.attempt.as_str()))
 }
@@ -410,7 +410,7 @@ async fn store_end(
         .bind(at.nanos())
         .execute(&mut *transaction)
         .await?;
-    if next.window.is_final() {
+    if next.window.is_ended() {
         sqlx::query(CLOSE_WINDOW)
             .bind(attempt.window_id.to_string())
             .bind(next.window.as_str())

@@ -29,11 +29,11 @@ pub async fn everything_at_once_does_not_deadlock(url: &LedgerUrl) {
         // What was abandoned under a lease that has ended.
         fixture.ledger.cancel(*run, at(99)).await.unwrap();
         let detail = fixture.run(*run).await;
-        assert!(detail.run.state.is_final(), "{detail:?}");
+        assert!(detail.run.state.is_ended(), "{detail:?}");
         let jobs = &detail.jobs;
-        assert!(jobs.iter().all(|job| job.job.state.is_final()), "{detail:?}");
+        assert!(jobs.iter().all(|job| job.job.state.is_ended()), "{detail:?}");
         let mut windows = jobs.iter().flat_map(|job| &job.windows);
-        assert!(windows.all(|window| window.window.state.is_final()), "{detail:?}");
+        assert!(windows.all(|window| window.window.state.is_ended()), "{detail:?}");
         let numbers: Vec<_> = fixture.events(*run).await.iter().map(|e| e.event_id).collect();
         assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
         if detail.run.state == RunState::Succeeded {
@@ -69,7 +69,7 @@ async fn job(own: &Fixture, claimed: ClaimedJob, how: usize) -> Result<(), Error
     let slices = [interval(0, 10), interval(10, 20)];
     let work = own.cut_or_resume(claimed, &slices).await?;
     for window in 0..work.windows.len() {
-        if known.get(window).is_some_and(|window| window.state.is_final()) {
+        if known.get(window).is_some_and(|window| window.state.is_ended()) {
             continue;
         }
         let attempt = work.attempt(window);

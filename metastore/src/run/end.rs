@@ -100,7 +100,7 @@ impl Ledger {
         }
         job::tell_ended(&mut transaction, run, &ended, at).await?;
         let Some(state) = run_state(&mut transaction, run).await? else { return Ok(None) };
-        if state.is_final() {
+        if state.is_ended() {
             return Ok(Some(Cancelled::Ended(state)));
         }
         job::finish_run_if_done(&mut transaction, run, at).await?;
