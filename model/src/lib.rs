@@ -29,7 +29,7 @@ pub use marker::{Agreement, Marker};
 pub use memory::{Load, MemoryState, RowSize};
 pub use receipt::{Receipt, WriteCounts};
 pub use retry::RetryPolicy;
-pub use run::{JobState, RunKind, RunState};
+pub use run::{AttemptState, JobState, RunKind, RunState, WindowState};
 pub use time::EventTime;
 pub use view::{FeatureColumn, OnlineView, ViewRef};
 pub use watermark::Coverage;
