@@ -1,0 +1,148 @@
+//! How each fault is brought about, and undone.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use harness::Reply;
+
+use crate::fault::{Fault, Server};
+use crate::scheduler::{LEASE_TTL, Scheduler};
+use crate::world::World;
+
+/// What a slow link adds to each way.
+const SLOWNESS: Duration = Duration::from_millis(40);
+/// Long enough that some bytes of a writing scheduler are held.
+const WRITES_GATHER: Duration = Duration::from_millis(60);
+/// Below what an empty Redis takes, so that no write fits.
+const NO_MEMORY: &str = "100kb";
+/// Transactions that fail in a row are few on a real server.
+const FAILURES: u32 = 4;
+
+/// Makes every change of the ledger ask a sequence whether it shall fail. A sequence is not rolled
+/// back, so what has failed has failed, and the same again may go through.
+const FAILING: &str = "\
+CREATE SCHEMA faults; \
+CREATE SEQUENCE faults.asked; \
+CREATE FUNCTION faults.fail() RETURNS trigger LANGUAGE plpgsql AS $$ \
+BEGIN \
+  IF nextval('faults.asked') % 2 = 0 AND currval('faults.asked') <= 2 * {FAILURES} THEN \
+    RAISE EXCEPTION 'drawn to fail' USING ERRCODE = \
+      CASE WHEN currval('faults.asked') % 4 = 0 THEN '40001' ELSE '40P01' END; \
+  END IF; \
+  RETURN NULL; \
+END $$; \
+DO $$ DECLARE t text; BEGIN \
+  FOR t IN SELECT tablename FROM pg_tables \
+    WHERE schemaname = 'tidegate' AND tablename <> 'migrations' LOOP \
+    EXECUTE format('CREATE TRIGGER faults_fail BEFORE INSERT OR UPDATE ON tidegate.%I \
+      FOR EACH STATEMENT EXECUTE FUNCTION faults.fail()', t); \
+  END LOOP; \
+END $$";
+const FAILING_NO_MORE: &str = "DROP SCHEMA IF EXISTS faults CASCADE";
+
+/// Begins a fault. Those that start a scheduler at a step are begun where runs are (`history.rs`).
+pub(crate) fn begin(world: &mut World<'_>, fault: Fault) -> Result<()> {
+    match fault {
+        Fault::KillAtStep(_) => {}
+        Fault::Kill => kill(world),
+        Fault::KillWithWritesUnderWay => {
+            world.to_redis.hold_present();
+            thread::sleep(WRITES_GATHER);
+            kill(world);
+        }
+        Fault::Freeze => {
+            let frozen = world.scheduler.take().context("there is one to freeze")?;
+            frozen.freeze()?;
+            world.others.push(frozen);
+            let frozen_at = Instant::now();
+            world.scheduler = Some(world.start(None)?);
+            // Nothing tells from outside that a lease has ended; time does.
+            thread::sleep(LEASE_TTL.saturating_sub(frozen_at.elapsed()));
+        }
+        Fault::TwoSchedulers => {
+            let other = world.start(None)?;
+            world.others.push(other);
+        }
+        Fault::PostgresRestart => world.postgres.kill(),
+        Fault::PostgresTerminate => terminate(world)?,
+        Fault::PostgresSerialization => {
+            if world.ledger.exists()? {
+                let script = FAILING.replace("{FAILURES}", &FAILURES.to_string());
+                world.postgres.psql(&world.database, &script)?;
+            }
+        }
+        Fault::RedisRestart => world.redis.kill(),
+        Fault::RedisFlush => redis(world, &["FLUSHALL"])?,
+        // The port of nobody: a master that is never reached, so nothing is lost to it.
+        Fault::RedisReadOnly => redis(world, &["REPLICAOF", "127.0.0.1", "1"])?,
+        Fault::RedisOutOfMemory => redis(world, &["CONFIG", "SET", "maxmemory", NO_MEMORY])?,
+        Fault::Slow(server) => world.link(server).delay(SLOWNESS),
+        Fault::Cut(server) => _ = world.link(server).cut(),
+        Fault::Stall(server) | Fault::BlackHole(server) => world.link(server).hold(),
+    }
+    Ok(())
+}
+
+/// Ends a fault: whatever has failed works again.
+pub(crate) fn end(world: &mut World<'_>, fault: Fault) -> Result<()> {
+    match fault {
+        Fault::KillAtStep(_) | Fault::Kill => {}
+        Fault::KillWithWritesUnderWay => world.to_redis.release(),
+        Fault::Freeze => {
+            for other in &world.others {
+                other.thaw()?;
+            }
+        }
+        Fault::PostgresRestart => world.postgres.restart()?,
+        Fault::RedisRestart => world.redis.restart()?,
+        Fault::PostgresSerialization => {
+            // It takes every table's lock, in an order that is not the program's: a deadlock that
+            // PostgreSQL breaks at our cost is tried again.
+            let mut tried = 0;
+            while let Err(error) = world.postgres.psql(&world.database, FAILING_NO_MORE) {
+                tried += 1;
+                ensure!(tried < 20, "the ledger cannot be given back: {error:#}");
+            }
+        }
+        Fault::RedisReadOnly => redis(world, &["REPLICAOF", "NO", "ONE"])?,
+        Fault::RedisOutOfMemory => redis(world, &["CONFIG", "SET", "maxmemory", "0"])?,
+        Fault::Slow(server) => world.link(server).delay(Duration::ZERO),
+        Fault::Stall(server) => world.link(server).release(),
+        Fault::BlackHole(server) => {
+            world.link(server).cut();
+            world.link(server).release();
+        }
+        Fault::TwoSchedulers
+        | Fault::PostgresTerminate
+        | Fault::RedisFlush
+        | Fault::Cut(Server::Redis | Server::Postgres) => {}
+    }
+    Ok(())
+}
+
+/// Tells whether a fault takes committed rows out of the online store.
+pub(crate) fn loses_rows(world: &World<'_>, fault: Fault) -> bool {
+    fault == Fault::RedisFlush || (fault == Fault::RedisRestart && !world.is_durable)
+}
+
+fn kill(world: &mut World<'_>) {
+    if let Some(scheduler) = &mut world.scheduler {
+        Scheduler::kill(scheduler);
+    }
+}
+
+fn redis(world: &World<'_>, command: &[&str]) -> Result<()> {
+    let reply = world.redis.command(command)?;
+    ensure!(!matches!(reply, Reply::Error(_)), "{command:?}: {reply:?}");
+    Ok(())
+}
+
+fn terminate(world: &World<'_>) -> Result<()> {
+    let database = &world.database;
+    let sql = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+         WHERE datname = '{database}' AND pid <> pg_backend_pid()"
+    );
+    world.postgres.psql("postgres", &sql).map(|_| ())
+}
