@@ -146,3 +146,87 @@ fn terminate(world: &World<'_>) -> Result<()> {
     );
     world.postgres.psql("postgres", &sql).map(|_| ())
 }
+
+#[cfg(test)]
+mod tests {
+    use ::tests::dice::Dice;
+    use harness::Postgres;
+
+    use super::*;
+    use crate::check;
+    use crate::oracle::{HOURS, hour_nanos};
+    use crate::source::VIEWS;
+    use crate::stored;
+
+    /// A world in which everything has landed, by a run in a process of its own.
+    fn landed<'a>(postgres: &'a Postgres, name: &str) -> Result<World<'a>> {
+        let world = World::new(postgres, name, &mut Dice::new(4))?;
+        let instant = |hour| model::EventTime::from_nanos(hour_nanos(hour)).to_string();
+        world.repo.succeed(&["materialize", &instant(0), &instant(HOURS)])?;
+        Ok(world)
+    }
+
+    #[test]
+    fn the_oracle_and_an_undisturbed_run_over_links_agree() -> Result<()> {
+        let postgres = Postgres::start()?;
+        let world = landed(&postgres, "undisturbed")?;
+        let (coverage, stored) = (world.coverage()?, stored::read(&world.redis)?);
+        for (view, (name, _)) in VIEWS.iter().enumerate() {
+            let landed = &coverage[*name].intervals;
+            assert!(check::covers(landed, (hour_nanos(0), hour_nanos(HOURS))), "{landed:?}");
+            check::is_exact(view, &world.sources[view], landed, &stored)?;
+        }
+        check::is_mirrored(&world, &coverage)?;
+        check::nothing_is_left_over(&world)?;
+        world.watcher.verdict()?;
+        assert!(world.watcher.looks() > 0);
+        world.end()
+    }
+
+    #[test]
+    fn a_server_works_again_after_each_of_its_faults() -> Result<()> {
+        let postgres = Postgres::start()?;
+        let mut world = landed(&postgres, "faulty")?;
+        let of_servers = Fault::all().into_iter().filter(|fault| {
+            !matches!(
+                fault,
+                Fault::KillAtStep(_)
+                    | Fault::Kill
+                    | Fault::KillWithWritesUnderWay
+                    | Fault::Freeze
+                    | Fault::TwoSchedulers
+            )
+        });
+        for fault in of_servers {
+            begin(&mut world, fault)?;
+            end(&mut world, fault)?;
+            let written = world.redis.command(&["SET", "probe", "1"])?;
+            assert_eq!(written, Reply::Status("OK".to_owned()), "after {fault}");
+            let sql = "UPDATE tidegate.views SET updated_at = updated_at";
+            postgres.psql(&world.database, sql).with_context(|| format!("after {fault}"))?;
+        }
+        world.end()
+    }
+
+    #[test]
+    fn a_fault_keeps_its_server_from_working() -> Result<()> {
+        let postgres = Postgres::start()?;
+        let mut world = landed(&postgres, "faults_bite")?;
+        for (fault, refusal) in
+            [(Fault::RedisReadOnly, "READONLY"), (Fault::RedisOutOfMemory, "OOM")]
+        {
+            begin(&mut world, fault)?;
+            let reply = world.redis.command(&["SET", "probe", "1"])?;
+            assert!(matches!(&reply, Reply::Error(text) if text.starts_with(refusal)), "{reply:?}");
+            end(&mut world, fault)?;
+        }
+        begin(&mut world, Fault::PostgresSerialization)?;
+        let update = "UPDATE tidegate.views SET updated_at = updated_at";
+        let tries: Vec<bool> =
+            (0..10).map(|_| postgres.psql(&world.database, update).is_err()).collect();
+        let failures = tries.iter().filter(|failed| **failed).count();
+        assert_eq!(failures, usize::try_from(FAILURES)?, "{tries:?}");
+        end(&mut world, Fault::PostgresSerialization)?;
+        world.end()
+    }
+}
