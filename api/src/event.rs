@@ -4,6 +4,8 @@
 //! which a reader resumes, and the name of its [`EventKind`]. [`PROGRESS`] has no `id`, because
 //! nothing is lost without it. [`END`] comes last, after the run has ended.
 
+use std::time::Duration;
+
 use model::{EventTime, JobState, RunId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,6 +20,10 @@ pub const END: &str = "end";
 
 /// The data of [`END`]. An event without data is no event to a reader.
 pub const END_DATA: &str = "{}";
+
+/// How long the server may be silent: a comment is sent when nothing else is. Most proxies give a
+/// silent connection up after 30 or 60 seconds.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Something that was recorded of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

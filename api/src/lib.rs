@@ -4,6 +4,7 @@
 //! its caller. Deliberately absent: routes and handlers, which are the scheduler's, and every word
 //! of the ledger.
 
+pub mod client;
 pub mod error;
 pub mod event;
 pub mod feast;
@@ -16,6 +17,7 @@ mod sample;
 pub mod schema;
 pub mod view;
 
+pub use client::{Client, StreamEvent};
 pub use error::{Code, PROBLEM_JSON, Problem};
 pub use event::{Event, EventKind, ViewProgress};
 pub use plan::{PlanReport, PlannedFile, ViewPlan};

@@ -4,8 +4,45 @@
 //! that describes it; twins are never made. A test compares the twins with what is serialized.
 
 use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::{Components, ComponentsBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
+
+use crate::error::Problem;
+use crate::event::{Event, ViewProgress};
+use crate::feast::{
+    MaterializeAccepted, MaterializeConflict, MaterializeIncrementalRequest, MaterializeRequest,
+};
+use crate::plan::PlanReport;
+use crate::report::RunReport;
+use crate::request::{RerunState, RunRequest};
+use crate::run::{RunDetail, RunPage};
+use crate::view::{IntervalsReport, StatusReport};
+
+/// The schemas of every body, for the document of whoever has the routes.
+pub fn components() -> Components {
+    let mut schemas = Vec::new();
+    add::<Problem>(&mut schemas);
+    add::<Event>(&mut schemas);
+    add::<ViewProgress>(&mut schemas);
+    add::<MaterializeAccepted>(&mut schemas);
+    add::<MaterializeConflict>(&mut schemas);
+    add::<MaterializeIncrementalRequest>(&mut schemas);
+    add::<MaterializeRequest>(&mut schemas);
+    add::<PlanReport>(&mut schemas);
+    add::<RunReport>(&mut schemas);
+    add::<RunRequest>(&mut schemas);
+    add::<RunDetail>(&mut schemas);
+    add::<RunPage>(&mut schemas);
+    add::<IntervalsReport>(&mut schemas);
+    add::<StatusReport>(&mut schemas);
+    ComponentsBuilder::new().schemas_from_iter(schemas).build()
+}
+
+/// Adds a body, and with it what it is made of.
+fn add<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+    schemas.push((T::name().into_owned(), T::schema()));
+    T::schemas(schemas);
+}
 
 macro_rules! text {
     ($(#[doc = $doc:literal])* $name:ident, $format:literal) => {
@@ -108,7 +145,7 @@ pub enum Rerun {
     /// One window.
     WindowId(WindowId),
     /// What lies in the interval and is in a state.
-    State(crate::RerunState),
+    State(RerunState),
 }
 
 /// What was done with the rows of a window, or of a job's windows together.
@@ -152,6 +189,29 @@ mod tests {
 
     fn keys(object: &Value) -> BTreeSet<&str> {
         object.as_object().expect("an object").keys().map(String::as_str).collect()
+    }
+
+    /// The names behind every `$ref`.
+    fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Object(fields) => {
+                let name = fields.get("$ref").and_then(Value::as_str);
+                found.extend(name.and_then(|path| path.strip_prefix("#/components/schemas/")));
+                fields.values().for_each(|field| references(field, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn whatever_a_body_is_made_of_is_described() {
+        let components = serde_json::to_value(components()).expect("JSON");
+        let schemas = &components["schemas"];
+        let mut found = BTreeSet::new();
+        references(schemas, &mut found);
+        assert!(found.contains("WindowDetail") && found.contains("Code"), "{found:?}");
+        assert!(found.is_subset(&keys(schemas)), "{found:?}");
     }
 
     #[test]

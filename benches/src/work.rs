@@ -3,7 +3,7 @@
 //! Fixed data, one thread, and the same order every time. What prepares it is not counted; see
 //! `bin/instructions`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
@@ -134,7 +134,7 @@ fn latest(entities: usize, days: u32, passes: u64) -> Result<u64> {
                 Arc::clone(&schema),
                 None,
             )?;
-            let plan = newest_rows(input, columns.clone(), 1, &Arc::default())?;
+            let plan = newest_rows(input, columns.clone(), 1, &BTreeSet::new(), &Arc::default())?;
             let mut stream = execute_stream(plan, session.context().task_ctx())?;
             while let Some(batch) = stream.next().await {
                 rows += batch?.num_rows() as u64;

@@ -263,6 +263,31 @@ pub struct TidegateConfig {
     pub refuse_over_memory: bool,
     /// `object_store`: options by their object_store names (`aws_endpoint`, …).
     pub object_store: BTreeMap<String, String>,
+    /// `lease_ttl`: how long the lease of a view lasts unless it is extended.
+    pub lease_ttl: Option<Duration>,
+    /// `attempts_max`: attempts at a window before it fails.
+    pub attempts_max: Option<usize>,
+    /// `attempt_timeout`: how long one attempt may take.
+    pub attempt_timeout: Option<Duration>,
+    /// `wait_replicas`: replicas that must have every row before it counts as landed.
+    pub wait_replicas: Option<u32>,
+    /// `window_bytes`: bytes that a window reads, about.
+    pub window_bytes: Option<u64>,
+    /// `rebuild_lost`: what the online store has lost is brought back without being asked for.
+    pub rebuild_lost: bool,
+    /// `auth.tokens`: the file that holds the tokens of the server's callers.
+    pub auth: Option<PathBuf>,
+    /// `tls`: the server's certificate.
+    pub tls: Option<TlsPaths>,
+}
+
+/// Files of a server's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPaths {
+    /// The chain, PEM-encoded.
+    pub certificate: PathBuf,
+    /// The key, PEM-encoded.
+    pub key: PathBuf,
 }
 
 impl fmt::Debug for TidegateConfig {
@@ -279,6 +304,14 @@ impl fmt::Debug for TidegateConfig {
             .field("latency_limit", &self.latency_limit)
             .field("refuse_over_memory", &self.refuse_over_memory)
             .field("object_store", &options)
+            .field("lease_ttl", &self.lease_ttl)
+            .field("attempts_max", &self.attempts_max)
+            .field("attempt_timeout", &self.attempt_timeout)
+            .field("wait_replicas", &self.wait_replicas)
+            .field("window_bytes", &self.window_bytes)
+            .field("rebuild_lost", &self.rebuild_lost)
+            .field("auth", &self.auth)
+            .field("tls", &self.tls)
             .finish()
     }
 }

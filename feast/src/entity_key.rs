@@ -270,6 +270,63 @@ pub fn serialize(layout: &EntityKeyLayout, values: &[KeyValue]) -> Result<Vec<u8
     Ok(out.to_vec())
 }
 
+/// Tells whether bytes are one serialized entity key, of whatever version, and nothing after it.
+pub fn is_entity_key(bytes: &[u8]) -> bool {
+    is_counted_key(bytes).unwrap_or(false) || is_uncounted_key(bytes).unwrap_or(false)
+}
+
+/// As version 3 writes it; `None` when the bytes end too early.
+fn is_counted_key(bytes: &[u8]) -> Option<bool> {
+    let (count, mut rest) = take_u32(bytes)?;
+    for _ in 0..count {
+        let (code, after) = take_u32(rest)?;
+        if code != ValueType::String.code() as u32 {
+            return Some(false);
+        }
+        rest = skip_sized(after)?;
+    }
+    Some(count > 0 && are_values(rest, count).unwrap_or(false))
+}
+
+/// As the versions below write it: how many names there are, and where each ends, is not written.
+/// A name ends where a type begins, whose first byte is below any of a name.
+fn is_uncounted_key(bytes: &[u8]) -> Option<bool> {
+    let mut rest = bytes;
+    for count in 1.. {
+        let (code, after) = take_u32(rest)?;
+        if code != ValueType::String.code() as u32 {
+            return Some(false);
+        }
+        let end = after.iter().position(|&byte| byte < b' ')?;
+        rest = &after[end..];
+        if are_values(rest, count).unwrap_or(false) {
+            return Some(end > 0);
+        }
+    }
+    None
+}
+
+/// Tells whether bytes are exactly so many values; `None` when they end too early.
+fn are_values(bytes: &[u8], count: u32) -> Option<bool> {
+    let mut rest = bytes;
+    for _ in 0..count {
+        let (_, after) = take_u32(rest)?;
+        rest = skip_sized(after)?;
+    }
+    Some(rest.is_empty())
+}
+
+fn take_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    Some((u32::from_le_bytes(*number), rest))
+}
+
+/// What follows a length and as many bytes.
+fn skip_sized(bytes: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = take_u32(bytes)?;
+    rest.get(usize::try_from(length).ok()?..)
+}
+
 fn put_slice(
     layout: &EntityKeyLayout,
     out: &mut BytesMut,
@@ -349,6 +406,29 @@ mod tests {
         let expected =
             key(&[(DUMMY_JOIN_KEY, ValueType::String)], 3, &[KeyValue::Text(String::new())]);
         assert_eq!(serialize(&layout, &[]).unwrap(), expected);
+    }
+
+    #[test]
+    fn keys_of_every_version_are_told_from_those_with_more_or_fewer_bytes() {
+        let text = |length: usize| KeyValue::Text("x".repeat(length));
+        for version in [0, 2, 3] {
+            let mut all = vec![
+                key(&[("id", ValueType::Int64)], version, &[KeyValue::Integer(1)]),
+                serialize(&EntityKeyLayout::new(&[], version).unwrap(), &[]).unwrap(),
+            ];
+            for length in [0, 1, 32, 65, 300] {
+                let names = [("b", ValueType::String), ("a", ValueType::String)];
+                all.push(key(&names, version, &[text(length), text(3)]));
+            }
+            for bytes in all {
+                assert!(is_entity_key(&bytes), "version {version}: {bytes:?}");
+                assert!(!is_entity_key(&[&bytes[..], b"a"].concat()), "version {version}");
+                assert!(!is_entity_key(&bytes[..bytes.len() - 1]), "version {version}");
+            }
+        }
+        for bytes in [&b""[..], b"\0\0\0\0", b"__tidegate__:{1}:", &[0xff; 40]] {
+            assert!(!is_entity_key(bytes), "{bytes:?}");
+        }
     }
 
     #[test]

@@ -219,6 +219,15 @@ impl Encoder {
         Ok(Encoded { batch, refused })
     }
 
+    /// The entity keys of a batch, in the store's bytes. A row without a key that can be written
+    /// gets one that no entity has.
+    ///
+    /// # Errors
+    /// As [`Self::encode`], but for bad rows.
+    pub(crate) fn entity_keys(&self, batch: &RecordBatch) -> Result<ByteColumn, Error> {
+        self.keys(batch, &mut Rows::new(batch.num_rows(), None))
+    }
+
     fn keys(&self, batch: &RecordBatch, rows: &mut Rows) -> Result<ByteColumn, Error> {
         let columns: Vec<ArrayRef> =
             self.keys.iter().map(|input| input.array(batch)).collect::<Result<_, _>>()?;

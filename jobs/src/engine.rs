@@ -1,20 +1,24 @@
 //! Runs a planned window in this process and returns its receipt.
 
+mod explain;
+mod partitions;
+
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::common::ScalarValue;
-use datafusion::error::DataFusionError;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
-use futures::TryStreamExt;
-use futures::future::try_join_all;
 use model::{Receipt, invariant};
 
+use crate::attempt::Attempt;
 use crate::error::Error;
-use crate::plan::{self, WindowPlan};
+use crate::keys::KeyLog;
+use crate::plan::{self, Share, WindowPlan};
 use crate::progress::Progress;
 use crate::session::{BATCH_ROWS, Session};
-use crate::sink::{BadRowError, FeatureSink, RefusedRow, SinkError, SinkParts, receipts};
-use crate::source::{ReadError, RowKey, locate};
+use crate::sink::{FeatureSink, RefusedRow, SinkParts};
+use crate::sweep::{Wanted, sweep};
+
+pub(crate) use explain::unwritten;
+use partitions::Keeping;
 
 /// A row that was left out, for the report.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -38,158 +42,105 @@ pub struct Outcome {
     pub bad_rows: Vec<BadRowReport>,
 }
 
-/// Runs a window. Every row is acknowledged by the sink when it returns.
+/// Runs a window. Every row of its partitions that were not done is acknowledged by the sink when
+/// it returns, and rows that a correction withdraws are gone.
+///
+/// The receipt is this attempt's alone: what it read, and the partitions that it wrote. Receipts
+/// that were kept of partitions that were done go with [`Receipt::add_earlier`].
 ///
 /// # Errors
 /// When a row cannot be encoded (unless such rows are skipped), the sink does not take one, or
 /// the source cannot be read as it was planned. Rows may have been written by then; nothing
-/// counts until the window is committed.
+/// counts until the window is committed, but partitions that were kept need not be written again.
+///
+/// # Cancel safety
+/// Dropped, it stops what it has begun: no write begins afterwards. Rows whose write was under way
+/// may still land, as those of a process that was killed may.
 pub async fn run(
     session: &Session,
     plan: &WindowPlan,
     sink: Arc<dyn FeatureSink>,
+    attempt: &Attempt,
     progress: &Arc<Progress>,
 ) -> Result<Outcome, Error> {
-    let refused = Arc::new(Mutex::new(Vec::new()));
-    let parts = SinkParts {
+    let log = attempt.correcting.then(|| Arc::new(KeyLog::new(&session.runtime().memory_pool)));
+    let skipped = attempt.skipped();
+    let share = Share { partitions: attempt.partitions.max(1), skipped, wanted: None };
+    let keeping = Keeping {
+        sink: Arc::clone(&sink),
+        checkpoints: Arc::clone(&attempt.checkpoints),
+        skipped: share.skipped.clone(),
+    };
+    let parts = parts(plan, Arc::clone(&sink), progress, log.clone());
+    let refused = Arc::clone(&parts.refused);
+    let mut receipt = Receipt::default();
+    // With nothing left to write there is nothing to read either.
+    if share.skipped.len() < share.partitions {
+        receipt = write(session, plan, &share, progress, parts, Some(keeping)).await?;
+        receipt.rows_read = progress.snapshot().read;
+    }
+    if let Some(log) = &log {
+        let swept = sweep(session, plan, &sink, log).await?;
+        receipt.swept = swept.entities;
+        receipt.bytes_written += swept.bytes_written;
+    }
+    sink.confirm().await.map_err(|error| explain::unconfirmed(plan, error))?;
+    debug_assert_eq!(invariant::receipt_is_balanced(&receipt), Ok(()));
+    let refused = std::mem::take(&mut *refused.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut bad_rows = Vec::with_capacity(refused.len());
+    for row in &refused {
+        bad_rows.push(explain::report(plan, row).await);
+    }
+    Ok(Outcome { receipt, bad_rows })
+}
+
+/// Writes the newest rows of wanted entities through a sink.
+pub(crate) async fn write_wanted(
+    session: &Session,
+    plan: &WindowPlan,
+    wanted: Arc<Wanted>,
+    sink: Arc<dyn FeatureSink>,
+) -> Result<Receipt, Error> {
+    let partitions = plan.partitions(session);
+    let share = Share { partitions, skipped: BTreeSet::new(), wanted: Some(wanted) };
+    // Not the run's progress: these rows are not the window's.
+    let progress = Arc::default();
+    let parts = parts(plan, sink, &progress, None);
+    write(session, plan, &share, &progress, parts, None).await
+}
+
+fn parts(
+    plan: &WindowPlan,
+    sink: Arc<dyn FeatureSink>,
+    progress: &Arc<Progress>,
+    log: Option<Arc<KeyLog>>,
+) -> SinkParts {
+    SinkParts {
         encoder: Arc::clone(&plan.encoder),
         sink,
         progress: Arc::clone(progress),
         event_time: 0,
         keys: Vec::new(),
         rows_max: plan.spec.batch_rows_max.unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS),
-        refused: Arc::clone(&refused),
-    };
-    let confirming = Arc::clone(&parts.sink);
-    let built = plan::build(session, plan, progress, parts);
-    let root = built.map_err(|error| plan.engine_error(error))?;
-    let executed = execute(session, root).await;
-    let mut receipt = match executed {
-        Ok(receipt) => receipt,
-        Err(error) => return Err(explain(plan, error).await),
-    };
-    confirming.confirm().await.map_err(|error| Error::Unconfirmed {
-        view: plan.view().to_owned(),
-        retryable: error.retryable,
-        source: error.source,
-    })?;
-    receipt.rows_read = progress.snapshot().read;
-    debug_assert_eq!(invariant::receipt_is_balanced(&receipt), Ok(()));
-    let refused = std::mem::take(&mut *refused.lock().unwrap_or_else(PoisonError::into_inner));
-    let mut bad_rows = Vec::with_capacity(refused.len());
-    for row in &refused {
-        bad_rows.push(report(plan, row).await);
+        refused: Arc::new(Mutex::new(Vec::<RefusedRow>::new())),
+        log,
     }
-    Ok(Outcome { receipt, bad_rows })
 }
 
-async fn execute(
+async fn write(
     session: &Session,
-    root: Arc<dyn ExecutionPlan>,
-) -> Result<Receipt, DataFusionError> {
-    let streams = execute_stream_partitioned(root, session.context().task_ctx())?;
-    // Each partition has a task of its own, so that encoding uses every core.
-    let tasks = streams.into_iter().map(|stream| {
-        let task = tokio::spawn(async move {
-            stream
-                .try_fold(Receipt::default(), |mut sum, batch| async move {
-                    sum.add(&receipts(&batch));
-                    Ok(sum)
-                })
-                .await
-        });
-        let task = AbortOnDrop(task);
-        async move { task.join().await }
-    });
-    let mut sum = Receipt::default();
-    for receipt in try_join_all(tasks).await? {
-        sum.add(&receipt);
+    plan: &WindowPlan,
+    share: &Share,
+    progress: &Arc<Progress>,
+    parts: SinkParts,
+    keeping: Option<Keeping>,
+) -> Result<Receipt, Error> {
+    let built = plan::build(session, plan, share, progress, parts);
+    let root = built.map_err(|error| plan.engine_error(error))?;
+    match partitions::execute(session, root, keeping).await {
+        Ok(receipt) => Ok(receipt),
+        Err(stop) => Err(explain::stopped(plan, stop).await),
     }
-    Ok(sum)
-}
-
-/// Stops a partition when the others have failed or the run is cancelled.
-struct AbortOnDrop(tokio::task::JoinHandle<Result<Receipt, DataFusionError>>);
-
-impl AbortOnDrop {
-    async fn join(mut self) -> Result<Receipt, DataFusionError> {
-        (&mut self.0).await.map_err(|error| DataFusionError::External(Box::new(error)))?
-    }
-}
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Turns what came out of the plan into what an operator can act on.
-async fn explain(plan: &WindowPlan, error: DataFusionError) -> Error {
-    let view = plan.view().to_owned();
-    if let Some(bad) = find::<BadRowError>(&error) {
-        let report = report(plan, &bad.0).await;
-        return Error::BadRow {
-            file: report.file,
-            row: report.row.map_or("?".to_owned(), |row| row.to_string()),
-            column: report.column,
-            reason: report.reason,
-        };
-    }
-    if find::<SinkError>(&error).is_some() {
-        return sink_error(view, error);
-    }
-    if let Some(read) = find::<ReadError>(&error) {
-        return read.clone().into();
-    }
-    match error.find_root() {
-        DataFusionError::ResourcesExhausted(_) => Error::Memory { view, source: error },
-        _ => plan.engine_error(error),
-    }
-}
-
-/// Takes the sink's error out of DataFusion's wrapping, when it is not shared.
-fn sink_error(view: String, error: DataFusionError) -> Error {
-    let retryable = find::<SinkError>(&error).is_some_and(|error| error.retryable);
-    let source = match error {
-        DataFusionError::External(inner) => match inner.downcast::<SinkError>() {
-            Ok(error) => error.source,
-            Err(other) => other,
-        },
-        other => Box::new(other),
-    };
-    Error::Sink { view, retryable, source }
-}
-
-/// The first error of a type in the chain of causes.
-fn find<E: std::error::Error + 'static>(error: &DataFusionError) -> Option<&E> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        cause = match error.downcast_ref::<DataFusionError>() {
-            // These name their cause but hide it from `source`.
-            Some(DataFusionError::External(inner)) => Some(inner.as_ref()),
-            Some(DataFusionError::Shared(inner)) => Some(inner.as_ref()),
-            _ => error.source(),
-        };
-    }
-    None
-}
-
-async fn report(plan: &WindowPlan, row: &RefusedRow) -> BadRowReport {
-    let to_source = |(name, value): &(String, ScalarValue)| {
-        let column = plan.need.columns.iter().find(|column| column.name == *name)?;
-        Some((column.source.clone(), value.clone()))
-    };
-    let key = RowKey {
-        event_column: plan.need.event_time.source.clone(),
-        event_time: row.event_time,
-        values: row.values.iter().filter_map(to_source).collect(),
-    };
-    let found = locate(&plan.source, &plan.selection, &key).await;
-    let (file, number) = found.map_or(("?".to_owned(), None), |(file, row)| (file, Some(row)));
-    BadRowReport { file, row: number, column: row.column.clone(), reason: row.reason.clone() }
 }
 
 #[cfg(test)]

@@ -195,6 +195,43 @@ pub enum Error {
         /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Another attempt has taken the view over, or may have.
+    #[error("view `{view}` was taken over by another attempt; nothing was committed by this one")]
+    Superseded {
+        /// The view.
+        view: String,
+        /// How that was noticed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The run was cancelled.
+    #[error("view `{view}` was cancelled")]
+    Cancelled {
+        /// The view.
+        view: String,
+    },
+    /// A partition's rows are in the online store, but that could not be kept.
+    #[error("failed to keep that partition {partition} of view `{view}` is done")]
+    Checkpoint {
+        /// The view.
+        view: String,
+        /// The partition.
+        partition: usize,
+        /// Whether the same attempt may get further later.
+        retryable: bool,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A correction has more entity keys than memory holds.
+    #[error(
+        "a correction of view `{view}` must remember every entity key it writes, and they do not          fit into half of the memory limit; cut smaller windows, or raise \
+         `tidegate.memory_limit`"
+    )]
+    Keys {
+        /// The view.
+        view: String,
+        /// What the memory pool says.
+        source: DataFusionError,
+    },
     /// The query engine failed.
     #[error("failed to compute view `{view}`")]
     Engine {
@@ -212,13 +249,20 @@ impl Error {
         matches!(self, Self::Unconfirmed { retryable: true, .. } | Self::SourceChanged { .. })
     }
 
+    /// Tells whether the attempt lost the view to another, which goes on with it.
+    pub fn is_superseded(&self) -> bool {
+        matches!(self, Self::Superseded { .. })
+    }
+
     /// Tells whether trying again may help without anyone changing anything.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Store { .. } | Self::List { .. } | Self::Read(_) | Self::SourceChanged { .. } => {
                 true
             }
-            Self::Sink { retryable, .. } | Self::Unconfirmed { retryable, .. } => *retryable,
+            Self::Sink { retryable, .. }
+            | Self::Unconfirmed { retryable, .. }
+            | Self::Checkpoint { retryable, .. } => *retryable,
             Self::Path { .. }
             | Self::NoFiles { .. }
             | Self::File { .. }
@@ -231,6 +275,9 @@ impl Error {
             | Self::Encode { .. }
             | Self::BadRow { .. }
             | Self::Memory { .. }
+            | Self::Keys { .. }
+            | Self::Superseded { .. }
+            | Self::Cancelled { .. }
             | Self::Engine { .. } => false,
         }
     }

@@ -13,6 +13,7 @@ mod reduce;
 mod spill;
 mod table;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ use self::partial::Partial;
 pub(crate) use self::pool::NewestPool;
 use self::reduce::Reduction;
 use crate::progress::Progress;
+use crate::skip::SkipExec;
 
 /// Where the node finds what it compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +62,8 @@ impl LatestColumns {
     }
 }
 
-/// Puts the nodes on a plan that leave the newest row of each entity key, in so many partitions.
+/// Puts the nodes on a plan that leave the newest row of each entity key, in so many partitions;
+/// those that are skipped have no rows.
 ///
 /// # Errors
 /// When DataFusion refuses the plan.
@@ -68,16 +71,21 @@ pub fn newest_rows(
     input: Arc<dyn ExecutionPlan>,
     columns: LatestColumns,
     partitions: usize,
+    skipped: &BTreeSet<usize>,
     progress: &Arc<Progress>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let node = |input, stage| LatestExec::new(input, columns.clone(), stage, Arc::clone(progress));
-    if partitions == 1 && input.output_partitioning().partition_count() == 1 {
+    if partitions == 1 && input.output_partitioning().partition_count() == 1 && skipped.is_empty() {
         return Ok(Arc::new(node(input, Stage::Whole)));
     }
     let keys = columns.key_exprs(&input.schema());
     let fewer = Arc::new(node(input, Stage::Partial));
-    let spread = RepartitionExec::try_new(fewer, Partitioning::Hash(keys, partitions))?;
-    Ok(Arc::new(node(Arc::new(spread), Stage::Final)))
+    let mut spread: Arc<dyn ExecutionPlan> =
+        Arc::new(RepartitionExec::try_new(fewer, Partitioning::Hash(keys, partitions))?);
+    if !skipped.is_empty() {
+        spread = Arc::new(SkipExec::new(spread, skipped.clone()));
+    }
+    Ok(Arc::new(node(spread, Stage::Final)))
 }
 
 /// What a node is for.

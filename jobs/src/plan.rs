@@ -3,6 +3,7 @@
 //! `scan → filter → project → repartition by key → latest → encode and write`. The plan is put
 //! together by hand: every node is known, and none of an optimizer's choices is left to it.
 
+mod interval;
 mod physical;
 mod size;
 
@@ -17,7 +18,7 @@ use feast::{FeatureView, ValueType};
 use model::Interval;
 use serde::Serialize;
 
-pub(crate) use physical::build;
+pub(crate) use physical::{Share, build};
 
 use crate::encode::{EncodeSpec, Encoder};
 use crate::error::Error;
@@ -61,7 +62,8 @@ pub struct WindowSpec {
 #[derive(Debug)]
 pub struct WindowPlan {
     pub(crate) spec: WindowSpec,
-    pub(crate) source: Source,
+    /// Shared with the plans of intervals inside this one.
+    pub(crate) source: Arc<Source>,
     pub(crate) selection: Selection,
     pub(crate) need: Need,
     pub(crate) active: Option<Expr>,
@@ -131,11 +133,21 @@ impl WindowPlan {
                 role: format!("tag `{TAG_ACTIVE_WHEN}`"),
             });
         }
+        Self::over(spec, Arc::new(source), need, active).await
+    }
+
+    /// Plans a window over a source that is listed already.
+    async fn over(
+        spec: WindowSpec,
+        source: Arc<Source>,
+        need: Need,
+        active: Option<Expr>,
+    ) -> Result<Self, Error> {
         let selection = source.select(&need, spec.interval).await?;
         let schema = physical::encoder_schema(&spec, &need, &selection, active.is_some())?;
         let encoder = encoder(&spec, &need, &schema, active.is_some()).map_err(|error| {
             let file = source.files[0].listed.shown.clone();
-            Error::Encode { view: view.name.clone(), file, source: error }
+            Error::Encode { view: spec.view.name.clone(), file, source: error }
         })?;
         Ok(Self { spec, source, selection, need, active, encoder: Arc::new(encoder) })
     }

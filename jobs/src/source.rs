@@ -33,6 +33,7 @@ pub use list::resolve;
 pub use locate::{RowKey, locate};
 pub(crate) use piece::{Piece, pieces};
 pub use read::ReadError;
+pub(crate) use read::is_same;
 pub(crate) use reader::{PieceIndex, Readers};
 pub use schema::{Need, NeededColumn};
 pub(crate) use store::Stores;
@@ -141,6 +142,8 @@ pub struct RowGroup {
     pub rows: u64,
     /// Compressed bytes that are read: those of the needed columns, and of the pages selected.
     pub bytes: u64,
+    /// From its least to its greatest event time, where statistics tell.
+    pub times: Option<Interval>,
     /// Whether it is known to hold rows of the window and rows that are not.
     is_cut: bool,
     /// The rows of the pages that are read; `None` for all.

@@ -20,7 +20,12 @@ const INSERT: &str = "
 const INTERRUPT_WINDOWS: &str = "
     UPDATE windows SET state = 'interrupted', closed_at = $3,
         error = 'the view was created anew in Feast'
-    WHERE project = $1 AND storage_name = $2 AND state = 'open'
+    WHERE project = $1 AND storage_name = $2 AND state IN ('pending', 'open')
+";
+
+/// The online store lost what earlier commits wrote, and with it the marker of the last of them.
+const FORGET_COMMITS: &str = "
+    UPDATE views SET lost = NULL WHERE project = $1 AND storage_name = $2
 ";
 
 /// A view's state after Feast's history was merged into it.
@@ -103,6 +108,11 @@ impl Contact<'_> {
             .bind(&self.view.project)
             .bind(&self.view.storage_name)
             .bind(self.now.nanos())
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(FORGET_COMMITS)
+            .bind(&self.view.project)
+            .bind(&self.view.storage_name)
             .execute(transaction)
             .await?;
         Ok(())

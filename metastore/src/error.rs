@@ -4,7 +4,7 @@
 //! loop that tries again, which belongs to whoever knows what else is at stake.
 
 use model::invariant::Violation;
-use model::{JobId, RunId, ViewRef, WindowId};
+use model::{FencingToken, JobId, RunId, ViewRef, WindowId};
 
 /// Why an operation on the ledger failed.
 #[derive(Debug, thiserror::Error)]
@@ -105,9 +105,17 @@ pub enum Error {
         /// What the database said.
         source: sqlx::Error,
     },
-    /// A job could not be recorded.
-    #[error("failed to start job `{job}`")]
-    StartJob {
+    /// A lease could not be taken, extended or given back.
+    #[error("failed to handle a lease of {what}")]
+    Lease {
+        /// Whose lease.
+        what: String,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+    /// A job's windows could not be recorded.
+    #[error("failed to record the windows of job `{job}`")]
+    CutJob {
         /// The job.
         job: JobId,
         /// What the database said.
@@ -121,17 +129,9 @@ pub enum Error {
         /// What the database said.
         source: sqlx::Error,
     },
-    /// A window could not be recorded.
-    #[error("failed to open window `{window}`")]
-    OpenWindow {
-        /// The window.
-        window: WindowId,
-        /// What the database said.
-        source: sqlx::Error,
-    },
-    /// A window's failure could not be recorded.
-    #[error("failed to record the failure of window `{window}`")]
-    FailWindow {
+    /// An attempt at a window could not be recorded.
+    #[error("failed to record an attempt at window `{window}`")]
+    Attempt {
         /// The window.
         window: WindowId,
         /// What the database said.
@@ -165,27 +165,13 @@ pub enum Error {
         /// The run.
         run: RunId,
     },
-    /// The run has ended, usually because another process took this one for dead.
-    #[error("run `{run}` is `{state}` and takes no more work; start a new run")]
-    RunEnded {
-        /// The run.
-        run: RunId,
-        /// Its state.
-        state: String,
-    },
-    /// No such job is recorded.
-    #[error("the ledger knows no job `{job}`")]
-    JobUnknown {
-        /// The job.
-        job: JobId,
-    },
-    /// The job has ended, usually because another process took this one for dead.
-    #[error("job `{job}` is `{state}` and takes no more work; start a new run")]
-    JobEnded {
-        /// The job.
-        job: JobId,
-        /// Its state.
-        state: String,
+    /// Another process has taken over the view, or this one was taken for dead.
+    #[error("token {token} of view `{view}` is no longer the view's; another process goes on")]
+    Superseded {
+        /// The view.
+        view: ViewRef,
+        /// The token that was given.
+        token: FencingToken,
     },
     /// The view was never adopted.
     #[error("the ledger knows no view `{view}`; adopt it before its first window")]
@@ -221,6 +207,12 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
+    /// The online store is not the one that the attempt began with.
+    #[error("the online store was replaced or flushed while window `{window}` was written")]
+    OtherStore {
+        /// The window.
+        window: WindowId,
+    },
     /// The receipt contradicts itself.
     #[error("the receipt of window `{window}` cannot be committed")]
     Unbalanced {
@@ -243,10 +235,10 @@ impl Error {
             | Self::UpdateRun { source, .. }
             | Self::InterruptRuns { source, .. }
             | Self::Adopt { source, .. }
-            | Self::StartJob { source, .. }
+            | Self::Lease { source, .. }
+            | Self::CutJob { source, .. }
             | Self::FinishJob { source, .. }
-            | Self::OpenWindow { source, .. }
-            | Self::FailWindow { source, .. }
+            | Self::Attempt { source, .. }
             | Self::Commit { source, .. }
             | Self::Mirror { source }
             | Self::Read { source, .. } => is_transient(source),
@@ -256,9 +248,8 @@ impl Error {
             | Self::OlderSchema { .. }
             | Self::AlteredMigration { .. }
             | Self::RunUnknown { .. }
-            | Self::RunEnded { .. }
-            | Self::JobUnknown { .. }
-            | Self::JobEnded { .. }
+            | Self::Superseded { .. }
+            | Self::OtherStore { .. }
             | Self::ViewUnknown { .. }
             | Self::WindowUnknown { .. }
             | Self::WindowClosed { .. }

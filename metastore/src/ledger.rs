@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use model::EventTime;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers};
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Transaction};
 
@@ -13,7 +14,7 @@ use crate::url::{Backend, LedgerUrl};
 
 /// Commits of one view queue on its row, and a run writes for minutes between two statements, so a
 /// handful of sessions serves any number of views and spares the server's `max_connections`.
-const POSTGRES_CONNECTIONS_MAX: u32 = 4;
+const POSTGRES_CONNECTIONS_MAX: u32 = 8;
 
 /// SQLite has one writer; a second connection of ours would only wait for the first.
 const SQLITE_CONNECTIONS_MAX: u32 = 1;
@@ -147,6 +148,20 @@ impl Ledger {
                 Backend::Sqlite => "BEGIN DEFERRED",
             })
             .await
+    }
+
+    /// The database's clock, the only one that leases and silences are measured by. Read it after the
+    /// row that it decides about is held, since waiting for that may take a while.
+    pub(crate) async fn clock(&self, connection: &mut AnyConnection) -> sqlx::Result<EventTime> {
+        let micros: i64 = sqlx::query_scalar(match self.backend {
+            Backend::Postgres => {
+                "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
+            }
+            Backend::Sqlite => "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000",
+        })
+        .fetch_one(connection)
+        .await?;
+        Ok(EventTime::from_micros(micros))
     }
 
     async fn connect(url: &LedgerUrl, access: Access) -> Result<Self, Error> {

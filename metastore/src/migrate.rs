@@ -13,11 +13,14 @@ use crate::url::{Backend, LedgerUrl};
 use crate::{Error, Ledger};
 
 /// Every migration, in the order of their numbers, which are 1, 2, 3, ….
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 7] = [
     ("runs", include_str!("../migrations/0001_runs.sql")),
     ("views", include_str!("../migrations/0002_views.sql")),
     ("windows", include_str!("../migrations/0003_windows.sql")),
     ("mirrors", include_str!("../migrations/0004_mirrors.sql")),
+    ("commits", include_str!("../migrations/0005_commits.sql")),
+    ("leases", include_str!("../migrations/0006_leases.sql")),
+    ("control_plane", include_str!("../migrations/0007_control_plane.sql")),
 ];
 
 /// The number of the newest migration.

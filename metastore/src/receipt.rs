@@ -16,6 +16,7 @@ struct Stored {
     stale: u64,
     tombstoned: u64,
     refused: u64,
+    swept: u64,
     bytes_written: u64,
     event_time_min: Option<i64>,
     event_time_max: Option<i64>,
@@ -23,7 +24,7 @@ struct Stored {
 
 /// Writes a receipt for storing.
 pub(crate) fn to_text(receipt: &Receipt) -> sqlx::Result<String> {
-    let Receipt { rows_read, entities, counts, refused, bytes_written, .. } = *receipt;
+    let Receipt { rows_read, entities, counts, refused, swept, bytes_written, .. } = *receipt;
     crate::row::json(&Stored {
         rows_read,
         entities,
@@ -31,6 +32,7 @@ pub(crate) fn to_text(receipt: &Receipt) -> sqlx::Result<String> {
         stale: counts.stale,
         tombstoned: counts.tombstoned,
         refused,
+        swept,
         bytes_written,
         event_time_min: receipt.event_time_min.map(EventTime::nanos),
         event_time_max: receipt.event_time_max.map(EventTime::nanos),
@@ -49,6 +51,7 @@ pub(crate) fn from_text(text: &str) -> serde_json::Result<Receipt> {
             tombstoned: stored.tombstoned,
         },
         refused: stored.refused,
+        swept: stored.swept,
         bytes_written: stored.bytes_written,
         event_time_min: stored.event_time_min.map(EventTime::from_nanos),
         event_time_max: stored.event_time_max.map(EventTime::from_nanos),
@@ -68,6 +71,7 @@ mod tests {
             entities: 10,
             counts: WriteCounts { written: 1, stale: 2, tombstoned: 3 },
             refused: 4,
+            swept: 5,
             bytes_written: u64::MAX,
             event_time_min: Some(EventTime::MIN),
             event_time_max: Some(EventTime::MAX),

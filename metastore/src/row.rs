@@ -39,6 +39,11 @@ impl Read<'_> {
             .transpose()
     }
 
+    /// A yes or no, stored as 1 or 0: SQLite has no type for it.
+    pub(crate) fn flag(&self, column: &str) -> sqlx::Result<bool> {
+        self.number(column).map(|number| number != 0)
+    }
+
     pub(crate) fn text(&self, column: &str) -> sqlx::Result<String> {
         self.0.try_get(column)
     }

@@ -4,13 +4,14 @@
 
 use std::collections::HashMap;
 
-use model::{Coverage, EventTime, JobId, RunId, ViewRef};
+use model::{Coverage, EventTime, JobId, RunId, RunState, ViewRef, WindowId};
 use serde::Serialize;
+use sqlx::AnyConnection;
 
 use crate::job::JobRow;
 use crate::run::RunRow;
 use crate::watermark;
-use crate::window::WindowRow;
+use crate::window::{self, AttemptRow, WindowRow};
 use crate::{Error, Ledger};
 
 /// The columns of a [`JobRow`], with more after them. All selects here name their columns, so that
@@ -19,21 +20,25 @@ use crate::{Error, Ledger};
 macro_rules! select_jobs {
     ($rest:literal) => {
         concat!(
-            "SELECT jobs.job_id, jobs.run_id, jobs.project, jobs.storage_name, jobs.view_name,
-                jobs.version, jobs.interval_start, jobs.interval_end, jobs.state, jobs.reason,
-                jobs.receipt, jobs.started_at, jobs.finished_at ",
+            "SELECT jobs.job_id, jobs.run_id, jobs.position, jobs.project, jobs.storage_name,
+                jobs.view_name, jobs.version, jobs.interval_start, jobs.interval_end, jobs.state,
+                jobs.reason, jobs.warnings, jobs.receipt, jobs.bad_rows, jobs.progress,
+                jobs.admitted_at, jobs.started_at, jobs.finished_at ",
             $rest
         )
     };
 }
+pub(crate) use select_jobs;
 
 /// The columns of a [`RunRow`], with more after them.
 macro_rules! select_runs {
     ($rest:literal) => {
         concat!(
-            "SELECT runs.run_id, runs.project, runs.kind, runs.state, runs.requested_start,
-                runs.requested_end, runs.views, runs.host, runs.pid, runs.program_version,
-                runs.started_at, runs.heartbeat_at, runs.finished_at,
+            "SELECT runs.run_id, runs.project, runs.kind, runs.state, runs.request,
+                runs.idempotency_key, runs.is_served, runs.parallel, runs.requested_start,
+                runs.requested_end, runs.views, runs.warnings, runs.refusal, runs.cancel_requested,
+                runs.host, runs.pid, runs.program_version, runs.admitted_at, runs.started_at,
+                runs.heartbeat_at, runs.finished_at,
                 (SELECT COUNT(*) FROM jobs WHERE jobs.run_id = runs.run_id) AS jobs_total,
                 (SELECT COUNT(*) FROM jobs WHERE jobs.run_id = runs.run_id
                     AND jobs.state IN ('succeeded', 'up_to_date')) AS jobs_landed
@@ -42,43 +47,57 @@ macro_rules! select_runs {
         )
     };
 }
+pub(crate) use select_runs;
 
 const LAST_JOBS: &str = select_jobs!(
     "FROM views JOIN jobs ON jobs.job_id = (
         SELECT newest.job_id FROM jobs AS newest
         WHERE newest.project = views.project AND newest.storage_name = views.storage_name
-        ORDER BY newest.started_at DESC, newest.job_id DESC LIMIT 1
+        ORDER BY newest.admitted_at DESC, newest.job_id DESC LIMIT 1
     )
     WHERE views.project = $1"
 );
 
+/// Newest first, from a place on. `(a, b) < (c, d)` is one comparison on both databases, and the
+/// index serves it.
 const RUNS: &str = select_runs!(
-    "WHERE $1 IS NULL OR runs.project = $1
-    ORDER BY runs.started_at DESC, runs.run_id DESC LIMIT $2"
+    "WHERE ($1 IS NULL OR runs.project = $1) AND ($2 IS NULL OR runs.state = $2)
+        AND (runs.admitted_at, runs.run_id) < ($3, $4) AND runs.admitted_at >= $5
+        AND ($6 IS NULL OR EXISTS (
+            SELECT 1 FROM jobs WHERE jobs.run_id = runs.run_id AND jobs.view_name = $6
+        ))
+    ORDER BY runs.admitted_at DESC, runs.run_id DESC LIMIT $7"
 );
 
 const RUN: &str = select_runs!("WHERE runs.run_id = $1");
 
 const JOBS: &str =
-    select_jobs!("FROM jobs WHERE jobs.run_id = $1 ORDER BY jobs.started_at, jobs.job_id");
+    select_jobs!("FROM jobs WHERE jobs.run_id = $1 ORDER BY jobs.position, jobs.job_id");
 
-const WINDOWS: &str = "
-    SELECT windows.window_id, windows.job_id, windows.interval_start, windows.interval_end,
-        windows.state, windows.source, windows.receipt, windows.watermark_before,
-        windows.watermark_after, windows.error, windows.opened_at, windows.closed_at
-    FROM windows JOIN jobs ON jobs.job_id = windows.job_id
-    WHERE jobs.run_id = $1 ORDER BY windows.opened_at, windows.window_id
+const ATTEMPTS: &str = "
+    SELECT attempts.attempt_id, attempts.window_id, windows.interval_start, windows.interval_end,
+        attempts.number, attempts.token, attempts.correcting, attempts.fenced, attempts.state,
+        attempts.source, attempts.error, attempts.started_at, attempts.ended_at
+    FROM attempts JOIN windows ON windows.window_id = attempts.window_id
+    JOIN jobs ON jobs.job_id = windows.job_id
+    WHERE jobs.run_id = $1 ORDER BY attempts.window_id, attempts.number
 ";
 
 /// How far a view has got.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ViewStatus {
     /// The view.
     pub view: ViewRef,
     /// What has landed, and up to where without a gap.
     pub coverage: Coverage,
+    /// When the view was created in Feast, as last seen.
+    pub feast_created: Option<EventTime>,
     /// When that, or the view's features, last changed.
     pub updated_at: EventTime,
+    /// Whether every write carries the fence.
+    pub fenced: bool,
+    /// Why the online store no longer has all that landed, if so.
+    pub lost: Option<String>,
     /// The last job that is still recorded.
     pub last_job: Option<JobRow>,
 }
@@ -88,7 +107,7 @@ pub struct ViewStatus {
 pub struct RunDetail {
     /// The run.
     pub run: RunRow,
-    /// Its jobs, in the order they were recorded.
+    /// Its jobs, in the order of the views.
     pub jobs: Vec<JobDetail>,
 }
 
@@ -98,8 +117,42 @@ pub struct JobDetail {
     /// The job.
     #[serde(flatten)]
     pub job: JobRow,
-    /// Its windows, in the order they were opened, each with its source files.
-    pub windows: Vec<WindowRow>,
+    /// Its windows, in the order in which they run.
+    pub windows: Vec<WindowDetail>,
+}
+
+/// A window with its attempts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WindowDetail {
+    /// The window.
+    #[serde(flatten)]
+    pub window: WindowRow,
+    /// The attempts at it, each with its source files.
+    pub attempts: Vec<AttemptRow>,
+}
+
+/// A place in the list of runs, for going on from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunPlace {
+    /// When the run was admitted.
+    pub admitted_at: EventTime,
+    /// The run.
+    pub run_id: RunId,
+}
+
+/// Which runs to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunFilter {
+    /// Of this project.
+    pub project: Option<String>,
+    /// With a job of this view, by its name in Feast.
+    pub view: Option<String>,
+    /// In this state.
+    pub state: Option<RunState>,
+    /// Admitted at or after this instant.
+    pub since: Option<EventTime>,
+    /// Older than this one.
+    pub after: Option<RunPlace>,
 }
 
 impl Ledger {
@@ -111,14 +164,22 @@ impl Ledger {
         self.try_views(project).await.map_err(|source| Error::Read { what: "views", source })
     }
 
-    /// The newest runs, of one project or of all, newest first.
+    /// The newest runs that a filter lets through, newest first.
     ///
     /// # Errors
     /// [`Error::Read`].
-    pub async fn runs(&self, project: Option<&str>, limit: u32) -> Result<Vec<RunRow>, Error> {
+    pub async fn runs(&self, filter: &RunFilter, limit: u32) -> Result<Vec<RunRow>, Error> {
         let read = async {
+            let after = filter.after;
+            // Greater than any id, which is hexadecimal.
+            let last = after.map_or_else(|| "~".to_owned(), |place| place.run_id.to_string());
             let rows = sqlx::query(RUNS)
-                .bind(project)
+                .bind(filter.project.as_deref())
+                .bind(filter.state.map(RunState::as_str))
+                .bind(after.map_or(i64::MAX, |place| place.admitted_at.nanos()))
+                .bind(last)
+                .bind(filter.since.map_or(i64::MIN, EventTime::nanos))
+                .bind(filter.view.as_deref())
                 .bind(i64::from(limit))
                 .fetch_all(self.pool())
                 .await?;
@@ -127,13 +188,37 @@ impl Ledger {
         read.await.map_err(|source| Error::Read { what: "runs", source })
     }
 
-    /// One run with its jobs, their windows and receipts; `None` if it is not recorded, or no
-    /// longer.
+    /// One run with its jobs, their windows, attempts and receipts; `None` if it is not recorded, or
+    /// no longer.
     ///
     /// # Errors
     /// [`Error::Read`].
     pub async fn run(&self, run: RunId) -> Result<Option<RunDetail>, Error> {
         self.try_run(run).await.map_err(|source| Error::Read { what: "a run", source })
+    }
+
+    /// One run alone; `None` if it is not recorded, or no longer.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn run_row(&self, run: RunId) -> Result<Option<RunRow>, Error> {
+        let read = async {
+            let row = sqlx::query(RUN).bind(run.to_string()).fetch_optional(self.pool()).await?;
+            row.as_ref().map(RunRow::read).transpose()
+        };
+        read.await.map_err(|source| Error::Read { what: "a run", source })
+    }
+
+    /// The jobs of a run without their windows.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn jobs(&self, run: RunId) -> Result<Vec<JobRow>, Error> {
+        let read = async {
+            let rows = sqlx::query(JOBS).bind(run.to_string()).fetch_all(self.pool()).await?;
+            rows.iter().map(JobRow::read).collect::<sqlx::Result<_>>()
+        };
+        read.await.map_err(|source| Error::Read { what: "the jobs of a run", source })
     }
 
     async fn try_views(&self, project: &str) -> sqlx::Result<Vec<ViewStatus>> {
@@ -150,7 +235,10 @@ impl Ledger {
                 last_job: last_jobs.remove(&view),
                 view,
                 coverage: state.coverage,
+                feast_created: state.feast_created,
                 updated_at: state.updated_at,
+                fenced: state.fenced,
+                lost: state.lost,
             })
             .collect())
     }
@@ -161,18 +249,31 @@ impl Ledger {
         let found = sqlx::query(RUN).bind(&id).fetch_optional(&mut *snapshot).await?;
         let Some(found) = found else { return Ok(None) };
         let jobs = sqlx::query(JOBS).bind(&id).fetch_all(&mut *snapshot).await?;
-        let windows = sqlx::query(WINDOWS).bind(&id).fetch_all(&mut *snapshot).await?;
-        let mut of_job: HashMap<JobId, Vec<WindowRow>> = HashMap::new();
-        for row in &windows {
-            let window = WindowRow::read(row)?;
-            of_job.entry(window.job_id).or_default().push(window);
-        }
+        let mut windows = windows(&mut snapshot, &id).await?;
         let jobs = jobs.iter().map(|row| {
             let job = JobRow::read(row)?;
-            let windows = of_job.remove(&job.job_id).unwrap_or_default();
+            let windows = windows.remove(&job.job_id).unwrap_or_default();
             Ok(JobDetail { job, windows })
         });
         let jobs = jobs.collect::<sqlx::Result<_>>()?;
         Ok(Some(RunDetail { run: RunRow::read(&found)?, jobs }))
     }
+}
+
+async fn windows(
+    snapshot: &mut AnyConnection,
+    run: &str,
+) -> sqlx::Result<HashMap<JobId, Vec<WindowDetail>>> {
+    let mut attempts: HashMap<WindowId, Vec<AttemptRow>> = HashMap::new();
+    for row in &sqlx::query(ATTEMPTS).bind(run).fetch_all(&mut *snapshot).await? {
+        let attempt = AttemptRow::read(row)?;
+        attempts.entry(attempt.window_id).or_default().push(attempt);
+    }
+    let mut of_job: HashMap<JobId, Vec<WindowDetail>> = HashMap::new();
+    for row in &sqlx::query(window::OF_RUN).bind(run).fetch_all(snapshot).await? {
+        let window = WindowRow::read(row)?;
+        let attempts = attempts.remove(&window.window_id).unwrap_or_default();
+        of_job.entry(window.job_id).or_default().push(WindowDetail { window, attempts });
+    }
+    Ok(of_job)
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Coverage, EventTime, Interval, IntervalSet, ViewRef};
+use model::{Coverage, EventTime, Interval, IntervalSet, Marker, ViewRef};
 use serde::Serialize;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
@@ -14,7 +14,8 @@ use crate::row::{Read, json};
 use crate::{Error, Ledger};
 
 const SELECT: &str = "
-    SELECT feast_created, watermark, features, updated_at
+    SELECT feast_created, watermark, features, updated_at, commit_sequence, commit_attempt, fenced,
+        lost
     FROM views WHERE project = $1 AND storage_name = $2
 ";
 
@@ -22,7 +23,8 @@ const SELECT: &str = "
 /// also valid on SQLite, where the transaction already holds the only lock there is.
 const LOCK: &str = "
     UPDATE views SET updated_at = updated_at WHERE project = $1 AND storage_name = $2
-    RETURNING feast_created, watermark, features, updated_at
+    RETURNING feast_created, watermark, features, updated_at, commit_sequence, commit_attempt, fenced,
+        lost
 ";
 
 const SELECT_INTERVALS: &str = "
@@ -31,7 +33,8 @@ const SELECT_INTERVALS: &str = "
 ";
 
 const SELECT_ALL: &str = "
-    SELECT project, storage_name, feast_created, watermark, features, updated_at
+    SELECT project, storage_name, feast_created, watermark, features, updated_at, commit_sequence,
+        commit_attempt, fenced, lost
     FROM views WHERE project = $1 ORDER BY storage_name
 ";
 
@@ -65,9 +68,34 @@ pub struct ViewState {
     pub features: Option<Vec<String>>,
     /// When any of this last changed.
     pub updated_at: EventTime,
+    /// The last commit.
+    pub committed: Option<Marker>,
+    /// Whether every write carries the fence.
+    pub fenced: bool,
+    /// Why the online store no longer has all that landed, if so.
+    pub lost: Option<String>,
 }
 
+const SET_LOST: &str = "
+    UPDATE views SET lost = $3 WHERE project = $1 AND storage_name = $2
+";
+
 impl Ledger {
+    /// Notes that the online store no longer has all that landed of a view, and why.
+    ///
+    /// # Errors
+    /// [`Error::Lease`].
+    pub async fn mark_lost(&self, view: &ViewRef, why: &str) -> Result<(), Error> {
+        sqlx::query(SET_LOST)
+            .bind(&view.project)
+            .bind(&view.storage_name)
+            .bind(why)
+            .execute(self.pool())
+            .await
+            .map(drop)
+            .map_err(|source| Error::Lease { what: format!("view `{view}`"), source })
+    }
+
     /// What the ledger knows of a view; `None` before its first contact.
     ///
     /// # Errors
@@ -175,7 +203,18 @@ fn state(row: &Read<'_>, intervals: IntervalSet) -> sqlx::Result<ViewState> {
         feast_created: row.time_opt("feast_created")?,
         features: row.json_opt("features")?,
         updated_at: row.time("updated_at")?,
+        committed: committed(row)?,
+        fenced: row.flag("fenced")?,
+        lost: row.text_opt("lost")?,
     })
+}
+
+/// The marker that the last commit left in the online store.
+fn committed(row: &Read<'_>) -> sqlx::Result<Option<Marker>> {
+    let Some(attempt) = row.text_opt("commit_attempt")? else { return Ok(None) };
+    let sequence = row.small("commit_sequence")?;
+    let attempt = attempt.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    Ok(Some(Marker { sequence, attempt }))
 }
 
 async fn intervals(connection: &mut AnyConnection, view: &ViewRef) -> sqlx::Result<IntervalSet> {

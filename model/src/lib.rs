@@ -5,9 +5,12 @@
 
 pub mod batch;
 pub mod byte_size;
+pub mod cutting;
 pub mod id;
 pub mod interval;
 pub mod invariant;
+pub mod lease;
+pub mod machine;
 pub mod marker;
 pub mod memory;
 pub mod receipt;
@@ -25,6 +28,8 @@ pub use batch::{ByteColumn, ByteColumnBuilder, EncodedBatch};
 pub use byte_size::ByteSize;
 pub use id::{AttemptId, JobId, RunId, WindowId};
 pub use interval::{Interval, IntervalSet};
+pub use lease::Lease;
+pub use machine::{AttemptEnd, Next};
 pub use marker::{Agreement, Marker};
 pub use memory::{Load, MemoryState, RowSize};
 pub use receipt::{Receipt, WriteCounts};

@@ -2,13 +2,21 @@
 //!
 //! Behind the feature `conformance`, so that other crates' suites may run them on servers of their
 //! own: [`conformance_suite!`](crate::conformance_suite) makes one test of each rule. Every rule
-//! has a view of its own; a store that does not create tables needs [`tables`] beforehand.
+//! has a view of its own; a store that does not create tables needs [`tables`] beforehand. The
+//! rules of fences, markers and corrections are in `protocol`.
+
+mod protocol;
+
+pub use protocol::*;
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use model::{ByteColumn, EncodedBatch, EventTime, FeatureColumn, OnlineView, ViewRef, WriteCounts};
+use model::{
+    ByteColumn, EncodedBatch, EventTime, FeatureColumn, OnlineView, ViewRef, WriteCounts, WriteMode,
+};
 
+use crate::error::Error;
 use crate::store::{OnlineStore, PreparedView, StoredRow};
 
 /// A project of the rules' own.
@@ -42,6 +50,23 @@ macro_rules! conformance_suite {
             a_wide_row_is_written_whole
             concurrent_writers_end_with_the_newest
             the_store_agrees_with_the_reference
+            a_correction_replaces_what_lies_inside
+            a_correction_leaves_what_lies_outside
+            a_correction_is_repeatable
+            a_corrections_bounds_are_exact
+            corrections_agree_with_the_reference
+            another_fence_refuses_every_write
+            an_older_token_cannot_put_its_fence_up
+            a_fence_is_of_one_view
+            a_view_without_a_fence_is_let_through
+            a_marker_is_read_back
+            a_marker_never_goes_back
+            another_fence_refuses_a_marker
+            what_is_stored_inside_is_found
+            what_is_removed_is_gone_and_may_come_again
+            removing_leaves_what_lies_outside
+            removing_leaves_other_views
+            a_view_stays_the_same_until_the_store_does_not
         }
     };
     ($open:path: $($rule:ident)*) => {
@@ -74,6 +99,24 @@ pub fn tables() -> String {
         "wide",
         "race",
         "reference",
+        "correct",
+        "outside",
+        "repeat",
+        "bounds",
+        "corrections",
+        "fence",
+        "token",
+        "fenced",
+        "unfenced",
+        "marker",
+        "ahead",
+        "noted",
+        "sweep",
+        "removed",
+        "kept",
+        "removed_one",
+        "removed_two",
+        "same",
     ];
     let table = |name: &str| {
         let name = format!("\"{PROJECT}_{name}\"");
@@ -160,14 +203,27 @@ struct Probe<'a> {
 
 impl<'a> Probe<'a> {
     async fn new(store: &'a OnlineStore, storage_name: &str, features: usize) -> Self {
+        Self::with(store, storage_name, features, WriteMode::default()).await
+    }
+
+    async fn with(
+        store: &'a OnlineStore,
+        storage_name: &str,
+        features: usize,
+        mode: WriteMode,
+    ) -> Self {
         let view = view(storage_name, features);
-        let prepared = store.prepare(&view).await.expect("the view can be written");
+        let prepared = store.prepare(&view, &mode).await.expect("the view can be written");
         Self { store, view, prepared }
     }
 
     async fn write(&self, rows: &[Row]) -> WriteCounts {
+        self.try_write(rows).await.expect("the store takes the batch")
+    }
+
+    async fn try_write(&self, rows: &[Row]) -> Result<WriteCounts, Error> {
         let batch = batch(rows, self.view.features.len(), self.store.key_suffix(PROJECT));
-        self.store.write(&self.prepared, batch).await.expect("the store takes the batch")
+        self.store.write(&self.prepared, batch).await
     }
 
     async fn read(&self, entities: &[u32]) -> Vec<Option<StoredRow>> {

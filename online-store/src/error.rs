@@ -3,8 +3,10 @@
 //! Names the server by host and port or the file by path, never a password. Deliberately absent:
 //! how a server's answer is told apart (see `redis::reply`).
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
+
+use model::FencingToken;
 
 /// Why a Redis server refuses for now: states of the server that may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +69,55 @@ pub enum Error {
     Restarted {
         /// Host and port.
         address: String,
+    },
+    /// What was written is gone, though the server is the same.
+    #[error(
+        "online store `{store}` does not have what was written to it: it was flushed, or replaced \
+         by an older copy of itself"
+    )]
+    Emptied {
+        /// Host and port, or the file.
+        store: String,
+    },
+    /// The view's fence in the store is another's, or gone.
+    #[error(
+        "the fence of view `{view}` in the online store is {}, and ours is `{token}`: {}",
+        Fence(*stored),
+        why(*stored, *token)
+    )]
+    Superseded {
+        /// The view.
+        view: String,
+        /// Our token.
+        token: FencingToken,
+        /// The token that the store has.
+        stored: Option<FencingToken>,
+    },
+    /// The store has a marker of a later commit.
+    #[error(
+        "the online store has commit `{stored}` of view `{view}`, and `{sequence}` was to be \
+         noted; another process has committed the view, or the ledger is an older copy of itself"
+    )]
+    MarkerAhead {
+        /// The view.
+        view: String,
+        /// The commit that was to be noted.
+        sequence: u64,
+        /// The commit that is.
+        stored: u64,
+    },
+    /// Too few replicas have what was written.
+    #[error(
+        "{got} replicas of Redis at `{address}` have what was written, and {wanted} should; see \
+         that they run and keep up"
+    )]
+    NotReplicated {
+        /// Host and port of the primary.
+        address: String,
+        /// Replicas that should have it.
+        wanted: u32,
+        /// Replicas that said in time that they have it.
+        got: u64,
     },
     /// The server gave up keys, anybody's, to stay within its memory.
     #[error(
@@ -261,11 +312,16 @@ impl Error {
             Self::Connect { source, .. } => is_passing(source),
             Self::Lost { .. }
             | Self::Restarted { .. }
+            | Self::Emptied { .. }
+            | Self::NotReplicated { .. }
             | Self::Unavailable { .. }
             | Self::ScriptMissing { .. } => true,
+            // A fence that is gone, or an older one, is put up again by a new attempt.
+            Self::Superseded { token, stored, .. } => *stored < Some(*token),
             Self::Exhausted { source, .. } => source.is_retryable(),
             Self::Sqlite { source, .. } => is_busy(source),
             Self::Evicted { .. }
+            | Self::MarkerAhead { .. }
             | Self::Access { .. }
             | Self::Tls { .. }
             | Self::NotACluster { .. }
@@ -281,6 +337,27 @@ impl Error {
             | Self::ColumnMissing { .. }
             | Self::Stopped(_) => false,
         }
+    }
+}
+
+/// A fence as a message names it.
+struct Fence(Option<FencingToken>);
+
+impl fmt::Display for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(token) => write!(f, "`{token}`"),
+            None => f.write_str("gone"),
+        }
+    }
+}
+
+/// What a fence other than ours means.
+fn why(stored: Option<FencingToken>, token: FencingToken) -> &'static str {
+    if stored < Some(token) {
+        "the store was flushed, or replaced by an older copy of itself"
+    } else {
+        "another attempt has taken the view over"
     }
 }
 

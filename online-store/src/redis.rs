@@ -1,23 +1,33 @@
 //! Feast's Redis online store, written so that newer wins inside Redis.
 //!
 //! Holds the two loops: over the servers that share a batch, and trying again. Which way rows take
-//! is decided in `route` and carried out in `write`; what an answer means is in `reply`.
+//! is decided in `route` and carried out in `write`; what an answer means is in `reply`. What the
+//! commit protocol keeps beside the rows is in `fence`, `marker`, `nonce` and `sweep`.
 
 mod call;
 mod connection;
 mod dump;
+mod each;
+mod fence;
 mod lane;
 mod lanes;
+mod marker;
 mod memory;
+mod nonce;
+mod own;
+mod prepare;
 mod reply;
 mod route;
 mod rows;
 mod script;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod wire;
 mod write;
+
+pub use own::OWN_KEY_PREFIX;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use feast::config::RedisConfig;
-use feast::redis_layout::{decode_timestamp, feature_field, field_collision, timestamp_field};
+use feast::redis_layout::{decode_timestamp, feature_field, timestamp_field};
 use fred::error::{Error as ClientError, ErrorKind};
 use fred::types::Value;
 use futures::StreamExt;
@@ -37,11 +47,16 @@ use crate::limits::WriteLimits;
 use crate::pace::Pace;
 use crate::store::{StoredRow, assert_fits};
 use connection::{Connection, Link, Server, Servers};
-use dump::{HashDump, ListpackLimits};
+use dump::HashDump;
+use fence::Guard;
 use lanes::Lanes;
+use nonce::Nonces;
+use own::Own;
 use reply::{Failure, Remedy};
 use route::{Experience, Met, Route};
 use rows::{Outcome, Rows};
+use script::Loaded;
+pub(crate) use sweep::Known;
 use write::Writing;
 
 /// Reads that wait for an answer at the same time: enough to hide the round trip.
@@ -49,12 +64,6 @@ const READS_IN_FLIGHT: usize = 64;
 
 /// Rows of a view that go first, while nothing is known of what is stored.
 const FIRST_ROWS: usize = 256;
-
-/// What hashes may be listpacks where we may not ask: the least that any Redis comes with.
-const LISTPACK_DEFAULTS: ListpackLimits = ListpackLimits { fields: 128, bytes: 64 };
-
-/// The first version of Redis with listpack hashes.
-const LISTPACK_SINCE: u64 = 7;
 
 /// Feast's Redis online store.
 #[derive(Debug)]
@@ -97,11 +106,14 @@ pub(crate) struct RedisView {
     /// A row's hash, and a tombstone's, which has an event time alone.
     hash: HashDump,
     tombstone: HashDump,
-    script: Bytes,
-    script_sha: Bytes,
+    script: Loaded,
+    own: Own,
+    /// What its writes have to show; `None` where any write is let through.
+    guard: Option<Guard>,
     experience: Mutex<Experience>,
     /// The servers as they were when the view was prepared.
     identities: BTreeMap<String, String>,
+    nonces: Nonces,
     /// Keys that each of them had evicted by then.
     evicted: BTreeMap<String, u64>,
 }
@@ -128,84 +140,6 @@ impl RedisStore {
             skip_dedup: config.skip_dedup,
             restores: AtomicBool::new(true),
         })
-    }
-
-    pub(crate) async fn prepare(&self, view: &OnlineView) -> Result<RedisView, Error> {
-        let names = view.features.iter().map(|feature| feature.name.as_str());
-        if let Some((first, second)) = field_collision(&view.view.storage_name, names) {
-            return Err(Error::FieldCollision {
-                view: view.view.to_string(),
-                first: first.to_owned(),
-                second: second.to_owned(),
-            });
-        }
-        self.repeat(|| self.connection.check_writable()).await?;
-        let place = Place::new(view);
-        let (ttl, compares) = (self.key_ttl_seconds, !self.skip_dedup);
-        let script = script::newer_wins(&place.time_field, &place.fields, ttl, compares);
-        let script = Bytes::from(script);
-        let script_sha = self.repeat(|| self.connection.load(&script)).await?;
-        let limits = self.repeat(|| self.listpack_limits()).await?;
-        let mut fields = place.fields.clone();
-        fields.push(place.time_field.clone());
-        Ok(RedisView {
-            key_ttl_seconds: self.key_ttl_seconds,
-            hash: HashDump::new(&fields, limits),
-            tombstone: HashDump::new(&fields[place.fields.len()..], limits),
-            script,
-            script_sha,
-            experience: Mutex::default(),
-            identities: self.identities().await?,
-            evicted: self.evicted().await?,
-            place,
-        })
-    }
-
-    /// Confirms that the servers are still those that the view was prepared on. One that has been
-    /// restarted, or that a failover has put in its place, may have lost what was acknowledged; so
-    /// may one that has evicted keys.
-    pub(crate) async fn confirm(&self, view: &RedisView) -> Result<(), Error> {
-        let now = self.identities().await?;
-        // A primary that is gone has had another put in its place; none at all, we may not ask.
-        let is_other = |(name, id): &(&String, &String)| now.get(*name) != Some(id);
-        match view.identities.iter().find(is_other).filter(|_| !now.is_empty()) {
-            Some((address, _)) => Err(Error::Restarted { address: address.clone() }),
-            None => self.check_evictions(&view.evicted).await,
-        }
-    }
-
-    async fn identities(&self) -> Result<BTreeMap<String, String>, Error> {
-        self.repeat(|| self.connection.identities()).await
-    }
-
-    /// What hashes the first server keeps as listpacks; `None` when it is too old for them. The
-    /// servers of one cluster are set up alike.
-    async fn listpack_limits(&self) -> Result<Option<ListpackLimits>, Failure> {
-        let servers = self.connection.servers();
-        let version = self.connection.info("server", "redis_version:").await?;
-        let major = version.as_deref().and_then(|version| version.split('.').next()?.parse().ok());
-        if major.is_none_or(|major: u64| major < LISTPACK_SINCE) {
-            return Ok(None);
-        }
-        let setting = |name: &'static str, default: usize| {
-            let arguments = vec![Value::from("GET"), Value::from(name)];
-            let answer = self.connection.command_on(&servers, 0, "CONFIG", arguments);
-            async move {
-                match answer.await {
-                    Ok(answer) => {
-                        let pair: Vec<String> = answer.convert().unwrap_or_default();
-                        Ok(pair.get(1).and_then(|value| value.parse().ok()).unwrap_or(default))
-                    }
-                    // Where `CONFIG` is forbidden or unknown.
-                    Err(failure) if failure.remedy == Remedy::GiveUp => Ok(default),
-                    Err(failure) => Err(failure),
-                }
-            }
-        };
-        Ok(Some(ListpackLimits {
-            fields: setting("hash-max-listpack-entries", LISTPACK_DEFAULTS.fields).await?,
-            bytes: setting("hash-max-listpack-value", LISTPACK_DEFAULTS.bytes).await?,
-        }))
     }
 
     /// Writes a batch. A repeated call is safe: rows that it wrote before are found equal in time
@@ -235,7 +169,7 @@ impl RedisStore {
                 failed = 0;
             }
             self.lanes.close_free();
-            failed = self.recover(&servers, failure, failed, Some(view)).await?;
+            failed = self.recover(&servers, failure, failed, Some(&view.script.text)).await?;
         }
     }
 
@@ -248,7 +182,7 @@ impl RedisStore {
         servers: &Servers,
     ) -> Result<(), Failure> {
         let route = self.route(view);
-        let shares = shares(rows, open, servers);
+        let shares = shares(open, servers, |row| rows.key(row));
         let written = join_all(shares.iter().map(|(server, share)| {
             let server = &servers.list()[*server];
             self.write_share(view, rows, share, server, servers.is_cluster(), Some(route))
@@ -317,6 +251,10 @@ impl RedisStore {
     }
 
     fn route(&self, view: &RedisView) -> Route {
+        if view.guard.is_some() {
+            // Only the script sees the fence.
+            return Route::Judge;
+        }
         match view.experience().route(self.restores.load(Ordering::Relaxed)) {
             // What is to be written whatever is stored need not be looked at.
             Route::Look { .. } if self.skip_dedup => Route::Judge,
@@ -331,7 +269,7 @@ impl RedisStore {
         seen: &Servers,
         failure: Failure,
         failed: u32,
-        view: Option<&RedisView>,
+        script: Option<&Bytes>,
     ) -> Result<u32, Error> {
         let (mut failure, mut failed) = (failure, failed);
         loop {
@@ -341,10 +279,8 @@ impl RedisStore {
             };
             tracing::warn!(error = %failure.error, failed, ?pause, "trying the online store again");
             tokio::time::sleep(pause).await;
-            let remedied = match (failure.remedy, view) {
-                (Remedy::LoadScript, Some(view)) => {
-                    self.connection.load(&view.script).await.map(drop)
-                }
+            let remedied = match (failure.remedy, script) {
+                (Remedy::LoadScript, Some(script)) => self.connection.load(script).await.map(drop),
                 (Remedy::Reconnect, _) => self.connection.refresh(seen).await,
                 (Remedy::LoadScript | Remedy::Wait | Remedy::GiveUp, _) => Ok(()),
             };
@@ -422,16 +358,20 @@ impl RedisStore {
 }
 
 /// Rows by the server that holds their keys, in order; in a cluster those of one slot together.
-fn shares(rows: &Rows<'_>, open: &[u32], servers: &Servers) -> Vec<(usize, Vec<u32>)> {
+fn shares<'k>(
+    open: &[u32],
+    servers: &Servers,
+    key: impl Fn(u32) -> &'k [u8],
+) -> Vec<(usize, Vec<u32>)> {
     if !servers.is_cluster() {
         return vec![(0, open.to_vec())];
     }
     let mut by_slot: Vec<(u16, u32)> =
-        open.iter().map(|&row| (Servers::slot(rows.key(row)), row)).collect();
+        open.iter().map(|&row| (Servers::slot(key(row)), row)).collect();
     by_slot.sort_unstable();
     let mut shares: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
-    for (_, row) in by_slot {
-        shares.entry(servers.owner(rows.key(row))).or_default().push(row);
+    for (slot, row) in by_slot {
+        shares.entry(servers.owner_of_slot(slot)).or_default().push(row);
     }
     shares.into_iter().collect()
 }

@@ -5,14 +5,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use feast::config::OnlineStoreConfig;
-use model::{EncodedBatch, MemoryState, OnlineView, RowSize, WriteCounts};
+use futures::stream::{BoxStream, StreamExt};
+use model::{
+    EncodedBatch, Interval, Marker, MemoryState, OnlineView, RowSize, ViewRef, WriteCounts,
+    WriteMode,
+};
 
 use crate::error::Error;
 use crate::limits::WriteLimits;
-use crate::memory::MemoryStore;
+use crate::memory::{MemoryStore, MemoryView};
 use crate::pace::{Pace, PaceLimits};
-use crate::redis::{RedisStore, RedisView};
+use crate::redis::{Known, RedisStore, RedisView};
 use crate::sqlite::{SqliteStore, SqliteView};
+
+/// What a panic says of a view that was prepared elsewhere.
+const OTHER_STORE: &str = "the view was prepared by another kind of online store";
 
 /// An online store.
 ///
@@ -34,13 +41,14 @@ enum Backend {
 #[derive(Clone, Debug)]
 pub struct PreparedView {
     layout: Layout,
+    corrects: bool,
 }
 
 #[derive(Clone, Debug)]
 enum Layout {
     Redis(Arc<RedisView>),
     Sqlite(SqliteView),
-    Memory(OnlineView),
+    Memory(Arc<MemoryView>),
 }
 
 /// One entity's row of one view, as stored.
@@ -52,6 +60,38 @@ pub struct StoredRow {
     /// One entry a feature of the view, in its order: the serialized Feast value, empty for null;
     /// `None` where nothing is stored, as after a tombstone.
     pub values: Vec<Option<Bytes>>,
+}
+
+/// What a store tells of a view's last commit: see [`OnlineStore::marker`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreMarker {
+    /// The last commit that every part of the store has.
+    pub last: Option<Marker>,
+    /// Tells whether all parts of the store say the same. They do not when some were emptied or
+    /// replaced, nor when a process stopped while it was noting a commit.
+    pub is_whole: bool,
+}
+
+impl StoreMarker {
+    /// The least of what parts of a store tell: nothing where one of them has none, else the older
+    /// commit. Attempts of one sequence are told apart by their ids, which grow with time.
+    pub(crate) fn least(told: &[Option<Marker>]) -> Self {
+        let age = |marker: &Option<Marker>| marker.map(|marker| (marker.sequence, marker.attempt));
+        let last = told.iter().min_by_key(|&marker| age(marker)).copied().flatten();
+        Self { last, is_whole: told.windows(2).all(|pair| pair[0] == pair[1]) }
+    }
+}
+
+impl PreparedView {
+    /// The store and what is in it, as a text that stays the same, in whatever process, as long as
+    /// no server was restarted, replaced or emptied.
+    pub fn identity(&self) -> String {
+        match &self.layout {
+            Layout::Redis(view) => view.identity(),
+            Layout::Sqlite(view) => view.nonce().to_owned(),
+            Layout::Memory(_) => "memory".to_owned(),
+        }
+    }
 }
 
 impl OnlineStore {
@@ -89,17 +129,28 @@ impl OnlineStore {
     }
 
     /// Checks, before anything is written, that a view can be: the server is writable and has our
-    /// script, no two features share a hash field, the SQLite table exists.
+    /// script, no two features share a hash field, the SQLite table exists. With a fence in the
+    /// mode that is put up, and every write of the view then shows it and is refused where it is
+    /// another's or gone.
     ///
     /// # Errors
-    /// What does not hold, and what to do.
-    pub async fn prepare(&self, view: &OnlineView) -> Result<PreparedView, Error> {
+    /// What does not hold, and what to do. [`Error::Superseded`]: the store has a fence of a
+    /// greater token.
+    /// # Panics
+    /// When the mode corrects without a fence.
+    pub async fn prepare(
+        &self,
+        view: &OnlineView,
+        mode: &WriteMode,
+    ) -> Result<PreparedView, Error> {
+        let corrects = mode.correct.is_some();
+        assert!(!corrects || mode.fence.is_some(), "view `{}` corrects unfenced", view.view);
         let layout = match &self.backend {
-            Backend::Redis(store) => Layout::Redis(Arc::new(store.prepare(view).await?)),
-            Backend::Sqlite(store) => Layout::Sqlite(store.prepare(view.clone()).await?),
-            Backend::Memory(_) => Layout::Memory(view.clone()),
+            Backend::Redis(store) => Layout::Redis(Arc::new(store.prepare(view, mode).await?)),
+            Backend::Sqlite(store) => Layout::Sqlite(store.prepare(view.clone(), *mode).await?),
+            Backend::Memory(store) => Layout::Memory(Arc::new(store.prepare(view, mode)?)),
         };
-        Ok(PreparedView { layout })
+        Ok(PreparedView { layout, corrects })
     }
 
     /// Writes a batch; when it returns, every row is acknowledged.
@@ -108,8 +159,13 @@ impl OnlineStore {
     /// after the epoch. A tombstone removes the features and keeps its event time. Writing a batch
     /// again, in part or as a whole, is harmless.
     ///
+    /// Of a view that corrects an interval, a row is also written when its event time is equal to
+    /// the stored one, or when the stored one lies inside the interval. That holds against rows of
+    /// the same attempt too, so all its batches together may have one row an entity.
+    ///
     /// # Errors
     /// Rows before the failing one may have been written; retries within the limits are done.
+    /// [`Error::Superseded`]: the view's fence is another's, or gone.
     /// # Panics
     /// When the view was prepared by another kind of store, or the batch has other columns.
     /// # Cancel safety
@@ -126,8 +182,8 @@ impl OnlineStore {
                 self.pace.admit(batch.len()).await;
                 store.write(view, batch).await
             }
-            (Backend::Memory(store), Layout::Memory(view)) => Ok(store.write(view, &batch)),
-            _ => panic!("the view was prepared by another kind of online store"),
+            (Backend::Memory(store), Layout::Memory(view)) => store.write(view, &batch),
+            _ => panic!("{OTHER_STORE}"),
         }
     }
 
@@ -135,13 +191,110 @@ impl OnlineStore {
     /// one that [`Self::prepare`] saw, so that what it acknowledged is still there.
     ///
     /// # Errors
-    /// [`Error::Restarted`]: everything since [`Self::prepare`] is to be written again.
-    /// [`Error::Evicted`]: keys were given up since, of whatever view or program; writing again
-    /// would give up as many.
+    /// [`Error::Restarted`] and [`Error::Emptied`]: everything since [`Self::prepare`] is to be
+    /// written again, in a new attempt. [`Error::Evicted`]: keys were given up since, of whatever
+    /// view or program; writing again would give up as many.
+    /// # Panics
+    /// When the view was prepared by another kind of store.
     pub async fn confirm(&self, view: &PreparedView) -> Result<(), Error> {
         match (&self.backend, &view.layout) {
             (Backend::Redis(store), Layout::Redis(view)) => store.confirm(view).await,
-            _ => Ok(()),
+            (Backend::Sqlite(store), Layout::Sqlite(view)) => store.confirm(view).await,
+            (Backend::Memory(_), Layout::Memory(_)) => Ok(()),
+            _ => panic!("{OTHER_STORE}"),
+        }
+    }
+
+    /// The last commit of a view that the whole store has: of servers that tell different ones, or
+    /// none, the least.
+    ///
+    /// # Errors
+    /// When the store cannot be read; retries within the limits are done.
+    pub async fn marker(&self, view: &ViewRef) -> Result<StoreMarker, Error> {
+        match &self.backend {
+            Backend::Redis(store) => store.marker(view).await,
+            Backend::Sqlite(store) => store.marker(view.clone()).await,
+            Backend::Memory(store) => Ok(store.marker(view)),
+        }
+    }
+
+    /// Notes a commit, after the last row and before the ledger has it, in every part of the store;
+    /// with `wait_replicas` above 0 then waits until every primary has so many replicas that have
+    /// the marker and with it every row before.
+    ///
+    /// It is noted only where the store is the one that [`Self::prepare`] saw: the older marker of
+    /// one that was emptied or replaced is what tells so. Noting the same again is harmless.
+    ///
+    /// # Errors
+    /// As [`Self::confirm`], but for evictions; [`Error::Superseded`]; [`Error::MarkerAhead`] when
+    /// a later commit is noted; [`Error::NotReplicated`], after half the time that a command may
+    /// take. The marker may then be there in part or as a whole.
+    /// # Panics
+    /// When the view was prepared by another kind of store.
+    pub async fn mark(
+        &self,
+        view: &PreparedView,
+        marker: &Marker,
+        wait_replicas: u32,
+    ) -> Result<(), Error> {
+        match (&self.backend, &view.layout) {
+            (Backend::Redis(store), Layout::Redis(view)) => {
+                store.mark(view, marker, wait_replicas).await
+            }
+            (Backend::Sqlite(store), Layout::Sqlite(view)) => store.mark(view, *marker).await,
+            (Backend::Memory(store), Layout::Memory(view)) => store.mark(view, marker),
+            _ => panic!("{OTHER_STORE}"),
+        }
+    }
+
+    /// The keys of the view's project whose stored event time lies inside an interval and of which
+    /// `known` says no, in bounded batches, in any order; some of them may come twice.
+    ///
+    /// In Redis all keys of the database are walked. What is written meanwhile may be missed.
+    ///
+    /// # Errors
+    /// When the store cannot be read; retries within the limits are done.
+    /// # Panics
+    /// When the view was prepared by another kind of store.
+    pub fn stored_inside<'a>(
+        &'a self,
+        view: &'a PreparedView,
+        interval: Interval,
+        known: Known<'a>,
+    ) -> BoxStream<'a, Result<Vec<Vec<u8>>, Error>> {
+        match (&self.backend, &view.layout) {
+            (Backend::Redis(store), Layout::Redis(view)) => {
+                store.stored_inside(view, interval, known)
+            }
+            (Backend::Sqlite(store), Layout::Sqlite(view)) => {
+                store.stored_inside(view, interval, known)
+            }
+            (Backend::Memory(store), Layout::Memory(view)) => {
+                let keys = store.stored_inside(view, interval, known);
+                futures::stream::iter([Ok(keys)]).boxed()
+            }
+            _ => panic!("{OTHER_STORE}"),
+        }
+    }
+
+    /// Removes what the view has of each key, its event time included, where that lies inside the
+    /// interval that the view corrects; gives how many there were. Other views' features stay.
+    ///
+    /// Repeating it is harmless; what a first try removed is then not counted.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    /// # Panics
+    /// When the view does not correct, or was prepared by another kind of store.
+    pub async fn remove(&self, view: &PreparedView, keys: &[Vec<u8>]) -> Result<u64, Error> {
+        assert!(view.corrects, "only a view that corrects an interval may remove rows");
+        match (&self.backend, &view.layout) {
+            (Backend::Redis(store), Layout::Redis(view)) => store.remove(view, keys).await,
+            (Backend::Sqlite(store), Layout::Sqlite(view)) => {
+                store.remove(view, keys.to_vec()).await
+            }
+            (Backend::Memory(store), Layout::Memory(view)) => store.remove(view, keys),
+            _ => panic!("{OTHER_STORE}"),
         }
     }
 
@@ -198,4 +351,28 @@ pub(crate) fn assert_fits(view: &OnlineView, batch: &EncodedBatch) {
         "a column of view `{}` has not {rows} rows",
         view.view
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use model::AttemptId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn parts_that_differ_tell_the_least() {
+        let marker = |sequence, attempt| {
+            Some(Marker { sequence, attempt: AttemptId::from_uuid(Uuid::from_u128(attempt)) })
+        };
+        let least = |told: &[Option<Marker>]| {
+            let marker = StoreMarker::least(told);
+            (marker.last, marker.is_whole)
+        };
+        assert_eq!(least(&[marker(3, 7), marker(3, 7)]), (marker(3, 7), true));
+        assert_eq!(least(&[marker(3, 7), marker(2, 9), marker(3, 7)]), (marker(2, 9), false));
+        assert_eq!(least(&[marker(3, 9), marker(3, 7)]), (marker(3, 7), false));
+        assert_eq!(least(&[marker(3, 7), None]), (None, false));
+        assert_eq!(least(&[None, None]), (None, true));
+    }
 }

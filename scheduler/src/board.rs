@@ -21,7 +21,7 @@ pub enum Phase {
 }
 
 /// One job on the board.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct JobBoard {
     /// The view.
     pub view: String,
@@ -37,6 +37,24 @@ pub struct JobBoard {
     pub started: Option<Instant>,
     /// What the operator should know.
     pub warnings: Vec<String>,
+    /// The first rows that were refused, when they are skipped.
+    pub(crate) bad_rows: serde_json::Value,
+}
+
+impl JobBoard {
+    /// A job of which nothing is known but its view.
+    pub(crate) fn of_view(view: &str) -> Self {
+        Self {
+            view: view.to_owned(),
+            interval: None,
+            phase: Phase::Waiting,
+            rows_max: 0,
+            progress: Arc::default(),
+            started: None,
+            warnings: Vec::new(),
+            bad_rows: serde_json::Value::Array(Vec::new()),
+        }
+    }
 }
 
 /// All jobs of a run.
@@ -57,6 +75,27 @@ impl Board {
 
     pub(crate) fn set(&self, jobs: Vec<JobBoard>) {
         *self.jobs.lock().unwrap_or_else(PoisonError::into_inner) = jobs;
+    }
+
+    /// Adds a job and gives its place; the place of one that has ended may be given again.
+    pub(crate) fn add(&self, job: JobBoard) -> usize {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = |held: &JobBoard| matches!(held.phase, Phase::Ended(_));
+        match jobs.iter().position(ended) {
+            Some(place) => {
+                jobs[place] = job;
+                place
+            }
+            None => {
+                jobs.push(job);
+                jobs.len() - 1
+            }
+        }
+    }
+
+    /// Shows that a job has ended.
+    pub(crate) fn end(&self, job: usize, state: JobState) {
+        self.update(job, |job| job.phase = Phase::Ended(state));
     }
 
     pub(crate) fn update(&self, job: usize, change: impl FnOnce(&mut JobBoard)) {

@@ -1,5 +1,7 @@
 //! What can keep a run from starting, or a job from landing.
 
+use model::AttemptEnd;
+
 /// Why a run or a job did not go through.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -64,6 +66,83 @@ pub enum Error {
         /// The start.
         start: model::EventTime,
     },
+    /// `--window` is no duration.
+    #[error("window `{text}` is no duration above 0; write `1d` or `6h`")]
+    WindowLength {
+        /// What was given.
+        text: String,
+    },
+    /// The request contradicts itself.
+    #[error("{}", .0.detail)]
+    Request(api::Problem),
+    /// The run is not recorded, or no longer.
+    #[error("there is no run `{run}`; see `tidegate runs`")]
+    UnknownRun {
+        /// The run.
+        run: model::RunId,
+    },
+    /// The window is not recorded, or no longer.
+    #[error("there is no window `{window}`; see `tidegate runs show`")]
+    UnknownWindow {
+        /// The window.
+        window: model::WindowId,
+    },
+    /// Every view of the run landed.
+    #[error("every view of run `{run}` landed, so there is nothing to run again")]
+    NothingFailed {
+        /// The run.
+        run: model::RunId,
+    },
+    /// The run ended before it was known what it was to read.
+    #[error(
+        "run `{run}` ended before it was known what it was to read of the view; start it anew"
+    )]
+    NeverCut {
+        /// The run.
+        run: model::RunId,
+    },
+    /// The same key was given to another request.
+    #[error("idempotency key `{key}` belongs to run `{run}`, which was asked for something else")]
+    KeyTaken {
+        /// The key.
+        key: String,
+        /// The run that has it.
+        run: model::RunId,
+    },
+    /// What a recorded run was asked to do cannot be read.
+    #[error("failed to read what run `{run}` was asked to do; an older or newer program made it")]
+    StoredRequest {
+        /// The run.
+        run: model::RunId,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// The view is stored under another name than when the run was admitted.
+    #[error(
+        "feature view `{view}` is no longer stored as `{storage_name}`: its version was changed \
+         since the run was admitted; start it anew"
+    )]
+    ViewChanged {
+        /// The view.
+        view: String,
+        /// The name its rows were to be stored under.
+        storage_name: String,
+    },
+    /// The online store and the ledger contradict each other.
+    #[error(
+        "{agreement}; what has landed may be missing, so an incremental run would leave it so; \
+         run it with --rebuild, which writes everything that has landed once more"
+    )]
+    StoreLost {
+        /// How they differ.
+        agreement: String,
+    },
+    /// An attempt took longer than it may.
+    #[error("the attempt took longer than {} s", .limit.as_secs())]
+    Deadline {
+        /// The limit.
+        limit: std::time::Duration,
+    },
     /// Another process has marked the run as interrupted.
     #[error(
         "run {run} was silent for so long that another process took it for dead; nothing of it can \
@@ -91,11 +170,48 @@ pub enum Error {
         /// The view.
         view: String,
         /// The cause.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: jobs::SinkError,
     },
 }
 
+impl From<api::Problem> for Error {
+    fn from(problem: api::Problem) -> Self {
+        Self::Request(problem)
+    }
+}
+
 impl Error {
+    /// Decides what the end of an attempt by this error means. `retries_all` takes everything that
+    /// may pass for a reason to try again, and not only what is known to be over.
+    pub(crate) fn attempt_end(&self, retries_all: bool) -> AttemptEnd {
+        match self {
+            Self::Ledger(metastore::Error::Superseded { .. }) => AttemptEnd::Superseded,
+            Self::Ledger(metastore::Error::OtherStore { .. }) => AttemptEnd::Transient,
+            Self::Jobs(error) if error.is_superseded() => AttemptEnd::Superseded,
+            Self::Jobs(error) if error.asks_for_new_attempt() => AttemptEnd::Transient,
+            Self::Sink { source, .. } if source.refusal == jobs::Refusal::Superseded => {
+                AttemptEnd::Superseded
+            }
+            Self::Sink { source, .. } if source.refusal == jobs::Refusal::Cancelled => {
+                AttemptEnd::Cancelled
+            }
+            _ if retries_all && self.may_pass() => AttemptEnd::Transient,
+            _ => AttemptEnd::Permanent,
+        }
+    }
+
+    /// Tells whether the same may succeed later without anybody's help.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Ledger(error) => error.is_retryable(),
+            Self::Registry(error) => error.is_retryable(),
+            Self::Jobs(error) => error.is_retryable(),
+            Self::Sink { source, .. } => source.is_retryable(),
+            Self::Deadline { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Tells whether what was asked for is wrong, rather than something on the way.
     pub fn is_usage(&self) -> bool {
         match self {
@@ -103,9 +219,20 @@ impl Error {
             | Self::NotMaterializable { .. }
             | Self::Version { .. }
             | Self::Reversed { .. }
+            | Self::WindowLength { .. }
+            | Self::Request(_)
+            | Self::UnknownRun { .. }
+            | Self::UnknownWindow { .. }
+            | Self::NothingFailed { .. }
+            | Self::KeyTaken { .. }
             | Self::StartInFuture { .. } => true,
             Self::NoViews { .. }
             | Self::Tag { .. }
+            | Self::NeverCut { .. }
+            | Self::StoredRequest { .. }
+            | Self::ViewChanged { .. }
+            | Self::StoreLost { .. }
+            | Self::Deadline { .. }
             | Self::TakenForDead { .. }
             | Self::NoLedger
             | Self::Registry(_)

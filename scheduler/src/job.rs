@@ -1,254 +1,354 @@
-//! One job: a view's interval from cut to commit.
+//! One job: a view from its lease to its last commit.
 //!
-//! Every step may run twice: adopting and mirroring merge, planning reads, writing keeps the
-//! newer row, and the commit is one transaction that knows its own repetition.
+//! Every step may run twice: adopting and mirroring merge, planning reads, what is recorded once
+//! stays, writing keeps the newer row, and the commit is one transaction that knows its own
+//! repetition.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use jobs::{FeatureSinks, Outcome, WindowPlan, WindowSpec};
-use metastore::{Commit, MirrorRow, NewJob, NewWindow};
-use model::{Cut, Interval, JobId, JobState, OnlineView, RunId, WindowId};
-use uuid::Uuid;
+use jobs::{FeatureSinks, WindowPlan, WindowSpec};
+use metastore::{NewWindow, WindowRow};
+use model::{Agreement, AttemptEnd, Interval, JobState, OnlineView, WindowState};
 
-use crate::Scheduler;
-use crate::admit::Selected;
+use crate::admit::{self, Selected};
 use crate::board::{Board, Phase};
+use crate::cut::{self, Known, ViewCut};
 use crate::error::{Error, chain};
-use crate::memory::Ahead;
-use crate::report::JobReport;
+use crate::fail_point::Step;
 use crate::trigger::Trigger;
-use crate::{cut, mirror};
+use crate::work::Held;
+use crate::{Scheduler, mirror};
 
-/// What a job needs to know of its run.
+/// How long the ledger may be away before a job gives up on telling it something.
+const INSIST: Duration = Duration::from_secs(60);
+
+/// The pause between two tries to tell it.
+const INSIST_PAUSE: Duration = Duration::from_millis(250);
+
+/// What a job needs to know.
+#[derive(Clone, Copy)]
 pub(crate) struct JobContext<'a> {
     pub(crate) scheduler: &'a Scheduler,
-    pub(crate) trigger: &'a Trigger,
     pub(crate) sinks: &'a dyn FeatureSinks,
     pub(crate) board: &'a Board,
-    pub(crate) run_id: RunId,
-    /// Why nothing may be written, if so.
-    pub(crate) refusal: Option<String>,
-    /// What is planned already.
-    pub(crate) ahead: Ahead,
+    pub(crate) index: usize,
+    pub(crate) held: &'a Held,
 }
 
-impl<'a> JobContext<'a> {
-    /// The context of a run of which nothing is known yet.
-    pub(crate) fn new(
-        scheduler: &'a Scheduler,
-        trigger: &'a Trigger,
-        sinks: &'a dyn FeatureSinks,
-        board: &'a Board,
-        run_id: RunId,
-    ) -> Self {
-        Self { scheduler, trigger, sinks, board, run_id, refusal: None, ahead: Ahead::default() }
-    }
-}
-
-/// Attempts at a window whose source or online store changes under it; more than a few in a row
-/// mean that it will go on changing.
-const ATTEMPTS_MAX: u32 = 3;
-
+/// How a job ended without an error.
 enum Ended {
-    Landed(Interval, Outcome),
+    Landed,
     Nothing(String),
     Refused(String),
+    /// Its end is recorded, or another process goes on with it.
+    Stopped(JobState),
 }
 
-/// Runs a job to its end. Never fails: what went wrong is in the report and in the ledger.
-pub(crate) async fn run(context: &JobContext<'_>, index: usize, selected: &Selected) -> JobReport {
-    let started = Instant::now();
-    let job_id = JobId::from_uuid(Uuid::now_v7());
-    let ended = attempt(context, index, selected, job_id).await;
-    let board = context.board.job(index);
-    let mut report = JobReport {
-        job_id,
-        view: selected.view.name.clone(),
-        storage_name: selected.storage_name.clone(),
-        state: JobState::Failed,
-        interval: board.interval,
-        reason: None,
-        warnings: board.warnings,
-        receipt: None,
-        bad_rows: Vec::new(),
-        seconds: started.elapsed().as_secs_f64(),
-    };
-    match ended {
-        Ok(Ended::Landed(interval, outcome)) => {
-            report.state = JobState::Succeeded;
-            report.interval = Some(interval);
-            report.receipt = Some(outcome.receipt);
-            report.bad_rows = outcome.bad_rows;
+impl JobContext<'_> {
+    /// Works on the job until it has ended; gives the state it is in then.
+    pub(crate) async fn run(&self) -> JobState {
+        let mut failures = 0;
+        loop {
+            let (state, reason) = match self.work().await {
+                // The last commit has closed the job; giving its view back is left.
+                Ok(Ended::Landed) => (JobState::Succeeded, None),
+                Ok(Ended::Nothing(reason)) => (JobState::UpToDate, Some(reason)),
+                Ok(Ended::Refused(reason)) => (JobState::Refused, Some(reason)),
+                Ok(Ended::Stopped(state)) => return state,
+                Err(error) => {
+                    failures += 1;
+                    let settings = &self.scheduler.settings;
+                    let next = error.attempt_end(settings.retries_all);
+                    let next = next.next(failures, &settings.retry);
+                    if let Some(pause) = next.again_after {
+                        self.warn(format!("tried again: {}", chain(&error)));
+                        tokio::time::sleep(pause).await;
+                        continue;
+                    }
+                    if next.job == JobState::Running {
+                        return JobState::Interrupted;
+                    }
+                    (JobState::Failed, Some(chain(&error)))
+                }
+            };
+            self.close(state, reason.as_deref()).await;
+            return state;
         }
-        Ok(Ended::Nothing(reason)) => {
-            report.state = JobState::UpToDate;
-            report.reason = Some(reason);
-        }
-        Ok(Ended::Refused(reason)) => {
-            report.state = JobState::Refused;
-            report.reason = Some(reason);
-        }
-        Err(error) => report.reason = Some(chain(&error)),
     }
-    close(context, &report).await;
-    context.board.update(index, |job| job.phase = Phase::Ended(report.state));
-    report
-}
 
-async fn close(context: &JobContext<'_>, report: &JobReport) {
-    if report.state == JobState::Succeeded {
-        tracing::info!(view = report.view, job = %report.job_id, "job committed");
-        return;
-    }
-    let Ok(ledger) = context.scheduler.ledger() else { return };
-    let reason = report.reason.as_deref();
-    let closed = ledger.finish_job(report.job_id, report.state, reason, crate::now()).await;
-    if let Err(error) = closed {
-        // The job is reported as it is; the ledger shows it as interrupted later.
-        tracing::warn!(job = %report.job_id, error = chain(&error), "job could not be closed");
-    }
-}
-
-async fn attempt(
-    context: &JobContext<'_>,
-    index: usize,
-    selected: &Selected,
-    job_id: JobId,
-) -> Result<Ended, Error> {
-    let scheduler = context.scheduler;
-    if let Some(refusal) = &selected.view.refusal {
-        record(context, selected, job_id, None, JobState::Refused).await?;
-        return Ok(Ended::Refused(refusal.to_string()));
-    }
-    let known = cut::adopt(scheduler, selected).await?;
-    if selected.inactive_version.is_none() {
-        let listed = mirror::list_again(scheduler, &selected.view, &known.coverage).await;
-        warn_of_registry(context, index, listed);
-    }
-    let interval = match cut::cut_view(&selected.view, &known, context.trigger) {
-        Ok(Cut::Read { interval, warnings }) => {
-            context.board.update(index, |job| {
-                job.interval = Some(interval);
-                job.phase = Phase::Planning;
-                job.warnings.extend(warnings.iter().map(ToString::to_string));
-            });
-            interval
-        }
-        Ok(Cut::Nothing { reason }) => {
-            record(context, selected, job_id, None, JobState::UpToDate).await?;
-            return Ok(Ended::Nothing(reason.to_string()));
-        }
-        Err(error) => {
-            record(context, selected, job_id, None, JobState::Running).await?;
-            return Err(error);
-        }
-    };
-    if let Some(refusal) = &context.refusal {
-        record(context, selected, job_id, Some(interval), JobState::Refused).await?;
-        return Ok(Ended::Refused(refusal.clone()));
-    }
-    record(context, selected, job_id, Some(interval), JobState::Running).await?;
-    let mut attempts = 1;
-    loop {
-        match window(context, index, selected, job_id, interval).await {
-            Ok(outcome) => return Ok(Ended::Landed(interval, outcome)),
-            Err(Error::Jobs(error)) if attempts < ATTEMPTS_MAX && error.asks_for_new_attempt() => {
-                attempts += 1;
-                tracing::warn!(job = %job_id, error = chain(&error), "window is attempted again");
-                context.board.update(index, |job| {
-                    job.warnings.push(format!("attempted again: {}", chain(&error)));
-                    job.progress = Arc::default();
-                });
+    /// Ends the job in the ledger, and with the last one its run.
+    pub(crate) async fn close(&self, state: JobState, reason: Option<&str>) {
+        let claimed = &self.held.claimed;
+        let job = &claimed.job;
+        let warnings = self.board.job(self.index).warnings;
+        if !warnings.is_empty() {
+            let bad_rows = self.board.job(self.index).bad_rows;
+            let remarked =
+                self.insist(async |ledger| ledger.remark(job.job_id, &warnings, &bad_rows).await);
+            if let Err(error) = remarked.await {
+                tracing::warn!(job = %job.job_id, error = chain(&error), "warnings were not kept");
             }
-            Err(error) => return Err(error),
+        }
+        let closed = self.insist(async |ledger| {
+            ledger.close_job(job, claimed.token, state, reason, crate::now()).await
+        });
+        match closed.await {
+            Ok(()) => tracing::info!(view = job.view_name, job = %job.job_id, %state, "job ended"),
+            // Whoever goes on with it, or recovers it, finds it as it is.
+            Err(error) => {
+                tracing::warn!(job = %job.job_id, error = chain(&error), "job was not closed");
+            }
+        }
+        self.scheduler.settings.fail_points.pass(Step::JobClosed);
+    }
+
+    /// Tells the ledger something that must not be lost, for as long as it may be away.
+    pub(crate) async fn insist<T>(
+        &self,
+        tell: impl AsyncFn(&metastore::Ledger) -> Result<T, metastore::Error>,
+    ) -> Result<T, Error> {
+        let ledger = self.scheduler.ledger()?;
+        let started = std::time::Instant::now();
+        loop {
+            match tell(ledger).await {
+                Err(error) if error.is_retryable() && started.elapsed() < INSIST => {
+                    tracing::warn!(error = chain(&error), "the ledger did not answer");
+                    tokio::time::sleep(INSIST_PAUSE).await;
+                }
+                told => return Ok(told?),
+            }
         }
     }
-}
 
-async fn record(
-    context: &JobContext<'_>,
-    selected: &Selected,
-    job_id: JobId,
-    interval: Option<Interval>,
-    state: JobState,
-) -> Result<(), Error> {
-    let job = NewJob {
-        job_id,
-        run_id: context.run_id,
-        view: cut::view_ref(context.scheduler, selected),
-        view_name: selected.view.name.clone(),
-        version: selected.inactive_version,
-        interval,
-        state,
-        reason: None,
-        at: crate::now(),
-    };
-    Ok(context.scheduler.ledger()?.start_job(&job).await?)
-}
+    pub(crate) fn warn(&self, warning: String) {
+        tracing::warn!(job = %self.held.claimed.job.job_id, "{warning}");
+        self.board.update(self.index, |job| job.warnings.push(warning));
+    }
 
-/// One attempt: plans, writes and commits the job's interval as a window of its own.
-async fn window(
-    context: &JobContext<'_>,
-    index: usize,
-    selected: &Selected,
-    job_id: JobId,
-    interval: Interval,
-) -> Result<Outcome, Error> {
-    let scheduler = context.scheduler;
-    let plan = match context.ahead.take(index, interval) {
-        Some(plan) => plan,
-        None => {
-            let key_suffix = context.sinks.key_suffix(&scheduler.config.project);
-            plan(scheduler, key_suffix, selected, interval).await?
+    async fn work(&self) -> Result<Ended, Error> {
+        let claimed = &self.held.claimed;
+        if claimed.run.cancel_requested {
+            self.close(JobState::Cancelled, Some("the run was cancelled")).await;
+            return Ok(Ended::Stopped(JobState::Cancelled));
         }
-    };
-    let online = online_view(scheduler, selected);
-    let sink = context
-        .sinks
-        .open(&online)
-        .await
-        .map_err(|error| Error::Sink { view: selected.view.name.clone(), source: error.source })?;
-    let window_id = WindowId::from_uuid(Uuid::now_v7());
-    let opened = NewWindow {
-        window_id,
-        job_id,
-        view: online.view.clone(),
-        interval,
-        source: pinned(&plan),
-        at: crate::now(),
-    };
-    // Durable before the first write: what was read can be told afterwards, whatever happens.
-    scheduler.ledger()?.open_window(&opened).await?;
-    let progress = context.board.job(index).progress;
-    context.board.update(index, |job| {
-        job.phase = Phase::Running;
-        job.rows_max = plan.rows_max();
-        job.started = Some(Instant::now());
-    });
-    let ran = jobs::run(&scheduler.session, &plan, sink, &progress).await;
-    match ran {
-        Ok(outcome) => {
-            commit(context, selected, &opened, &outcome).await?;
-            follow(context, index).await;
-            Ok(outcome)
+        if let Some(refusal) = &claimed.run.refusal {
+            return Ok(Ended::Refused(refusal.clone()));
         }
-        Err(error) => {
+        let trigger = self.scheduler.trigger_of(&claimed.run)?;
+        let selected = self.select(&trigger).await?;
+        if let Some(refusal) = &selected.view.refusal {
+            return Ok(Ended::Refused(refusal.to_string()));
+        }
+        let known = cut::adopt(self.scheduler, &selected).await?;
+        self.scheduler.settings.fail_points.pass(Step::Adopted);
+        if selected.inactive_version.is_none() {
+            let listed = mirror::list_again(self.scheduler, &selected.view, &known.coverage).await;
+            self.warn_of_registry(listed);
+        }
+        if let Some(refusal) = self.check_store(&selected, &known, &trigger).await? {
+            return Ok(Ended::Refused(refusal));
+        }
+        let rebuild = trigger.rebuild || (known.lost.is_some() && self.rebuilds());
+        let trigger = Trigger { rebuild, ..trigger };
+        let mut first_plan = None;
+        let windows = if claimed.windows.is_empty() {
+            match self.cut(&selected, &known, &trigger, &mut first_plan).await? {
+                Ok(windows) => windows,
+                Err(reason) => return Ok(Ended::Nothing(reason)),
+            }
+        } else {
+            self.show(claimed.job.interval, &claimed.job.warnings);
+            claimed.windows.clone()
+        };
+        for window in windows.iter().filter(|window| window.state != WindowState::Committed) {
+            let plan = first_plan.take();
+            if let Some(state) = self.land(&selected, &trigger, window, plan).await? {
+                return Ok(Ended::Stopped(state));
+            }
+        }
+        Ok(Ended::Landed)
+    }
+
+    fn rebuilds(&self) -> bool {
+        self.scheduler.settings.rebuild_lost
+    }
+
+    /// The job's view as the registry has it now.
+    async fn select(&self, trigger: &Trigger) -> Result<Selected, Error> {
+        let job = &self.held.claimed.job;
+        let trigger = Trigger { views: vec![job.view_name.clone()], ..trigger.clone() };
+        let snapshot = self.scheduler.registry.snapshot(&self.scheduler.config.project).await?;
+        let selected = admit::select(self.scheduler, &snapshot, &trigger).await?;
+        let stored = |selected: &Selected| selected.storage_name == job.view.storage_name;
+        selected.into_iter().find(stored).ok_or_else(|| Error::ViewChanged {
+            view: job.view_name.clone(),
+            storage_name: job.view.storage_name.clone(),
+        })
+    }
+
+    /// Compares what the online store says of the last commit with the ledger. Gives the reason
+    /// why the run may not go on, if so.
+    async fn check_store(
+        &self,
+        selected: &Selected,
+        known: &Known,
+        trigger: &Trigger,
+    ) -> Result<Option<String>, Error> {
+        let view = cut::view_ref(self.scheduler, selected);
+        let marker = self.sinks.marker(&view).await;
+        let marker = marker.map_err(|source| Error::Sink { view: view.to_string(), source })?;
+        let ledger = self.scheduler.ledger()?;
+        let is_known = match &marker {
+            Some(marker) => ledger.knows(marker).await?,
+            None => false,
+        };
+        let agreement = Agreement::of(known.committed, marker, is_known);
+        let mut lost = known.lost.clone();
+        if !agreement.is_sound() && !known.was_recreated {
+            let why = agreement.to_string();
+            ledger.mark_lost(&view, &why).await?;
+            lost = Some(why);
+        }
+        let Some(agreement) = lost else { return Ok(None) };
+        let error = Error::StoreLost { agreement };
+        if trigger.rebuild || self.rebuilds() {
+            return Ok(None);
+        }
+        if trigger.is_incremental() {
+            return Ok(Some(error.to_string()));
+        }
+        self.warn(error.to_string());
+        Ok(None)
+    }
+
+    /// Decides what is to be read and records the windows, in the order in which they are to run;
+    /// the reason where there is nothing to read. A single window's plan is kept for it.
+    async fn cut(
+        &self,
+        selected: &Selected,
+        known: &Known,
+        trigger: &Trigger,
+        first_plan: &mut Option<WindowPlan>,
+    ) -> Result<Result<Vec<WindowRow>, String>, Error> {
+        let scheduler = self.scheduler;
+        let (intervals, warnings) =
+            match cut::cut_view(scheduler, selected, known, trigger).await? {
+                ViewCut::Read { intervals, warnings } => (intervals, warnings),
+                ViewCut::Nothing { reason } => return Ok(Err(reason)),
+            };
+        scheduler.settings.fail_points.pass(Step::Cut);
+        let hull = intervals.as_slice();
+        let hull = hull.first().zip(hull.last());
+        self.show(hull.map(|(first, last)| Interval::new(first.start, last.end)), &warnings);
+        let mut windows: Vec<NewWindow> = Vec::new();
+        for &interval in intervals.as_slice() {
+            let plan = self.plan(selected, interval).await?;
+            let cuts = cut::windows(scheduler, &plan, trigger);
+            if let [_] = cuts[..] {
+                windows.push(cut::new_window(scheduler, &plan));
+                *first_plan = Some(plan);
+                continue;
+            }
+            for interval in cuts {
+                let plan = plan.within(interval).await?;
+                windows.push(cut::new_window(scheduler, &plan));
+            }
+        }
+        if windows.len() > 1 {
+            *first_plan = None;
+        }
+        let windows = cut::in_turn(windows, trigger.newest_first);
+        let claimed = &self.held.claimed;
+        self.insist(async |ledger| {
+            ledger.cut_job(&claimed.job, claimed.token, &windows, &warnings, crate::now()).await
+        })
+        .await?;
+        scheduler.settings.fail_points.pass(Step::WindowsRecorded);
+        Ok(Ok(scheduler.ledger()?.windows_of(claimed.job.job_id).await?))
+    }
+
+    /// Attempts a window until it lands; gives the job's state where it does not.
+    async fn land(
+        &self,
+        selected: &Selected,
+        trigger: &Trigger,
+        window: &WindowRow,
+        mut plan: Option<WindowPlan>,
+    ) -> Result<Option<JobState>, Error> {
+        loop {
+            let (attempt, error) = match self.attempt(selected, trigger, window, plan.take()).await {
+                Ok(()) => return Ok(None),
+                // Nothing is recorded of an attempt that did not come to its first write.
+                Err((None, error)) => return Err(error),
+                Err((Some(attempt), error)) => (attempt, error),
+            };
+            let settings = &self.scheduler.settings;
+            let end = error.attempt_end(settings.retries_all);
+            if end == AttemptEnd::Superseded {
+                return Ok(Some(JobState::Interrupted));
+            }
             let text = chain(&error);
-            scheduler.ledger()?.fail_window(window_id, &text, crate::now()).await?;
-            Err(error.into())
+            self.keep_warnings().await;
+            let next = self
+                .insist(async |ledger| {
+                    let (job, now) = (&self.held.claimed.job, crate::now());
+                    let ended = (attempt.number, end);
+                    ledger.end_attempt(job, &attempt.new, ended, &settings.retry, &text, now).await
+                })
+                .await?;
+            let Some(pause) = next.again_after else { return Ok(Some(next.job)) };
+            self.warn(format!("attempted again: {text}"));
+            self.board.update(self.index, |job| job.progress = Arc::default());
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Keeps what the operator should know before the job may be closed.
+    async fn keep_warnings(&self) {
+        let board = self.board.job(self.index);
+        let job = self.held.claimed.job.job_id;
+        let kept = self
+            .insist(async |ledger| ledger.remark(job, &board.warnings, &board.bad_rows).await)
+            .await;
+        if let Err(error) = kept {
+            tracing::warn!(%job, error = chain(&error), "warnings were not kept");
+        }
+    }
+
+    fn show(&self, interval: Option<Interval>, warnings: &[String]) {
+        self.board.update(self.index, |job| {
+            job.interval = interval;
+            job.phase = Phase::Planning;
+            job.warnings = warnings.to_vec();
+        });
+    }
+
+    /// Plans an interval of the view, or takes the plan that was made ahead.
+    pub(crate) async fn plan(
+        &self,
+        selected: &Selected,
+        interval: Interval,
+    ) -> Result<WindowPlan, Error> {
+        let run = self.held.claimed.job.run_id;
+        if let Some(plan) = self.scheduler.take_ahead(run, &selected.storage_name, interval) {
+            return Ok(plan);
+        }
+        let suffix = self.sinks.key_suffix(&self.scheduler.config.project);
+        plan(self.scheduler, suffix, selected, interval).await
+    }
+
+    pub(crate) fn warn_of_registry(&self, outcome: Result<(), Error>) {
+        if let Err(error) = outcome {
+            let text = chain(&error);
+            self.warn(format!(
+                "what has landed is not yet in Feast's registry ({text}); the next run sees to it"
+            ));
         }
     }
 }
 
-/// What the ledger keeps of a window's source: the files that are read. The others may be many.
-fn pinned(plan: &WindowPlan) -> serde_json::Value {
-    let files = plan.files();
-    let read: Vec<_> = files.iter().filter(|file| file.row_groups_read > 0).collect();
-    serde_json::json!({ "path": plan.source_path(), "files_listed": files.len(), "files": read })
-}
-
-/// Plans a window of a view.
+/// Plans an interval of a view.
 pub(crate) async fn plan(
     scheduler: &Scheduler,
     key_suffix: Vec<u8>,
@@ -273,71 +373,4 @@ pub(crate) fn online_view(scheduler: &Scheduler, selected: &Selected) -> OnlineV
         view: cut::view_ref(scheduler, selected),
         features: jobs::feature_columns(&selected.view),
     }
-}
-
-/// Commits the window. Every row is acknowledged by now.
-async fn commit(
-    context: &JobContext<'_>,
-    selected: &Selected,
-    window: &NewWindow,
-    outcome: &Outcome,
-) -> Result<(), Error> {
-    let scheduler = context.scheduler;
-    let interval = window.interval;
-    let (start_micros, end_micros) =
-        feast::interval::closed_micros(interval.start.nanos(), interval.end.nanos());
-    let mirror_row = MirrorRow {
-        view_name: selected.view.name.clone(),
-        kind: mirror::kind_name(selected.view.kind).to_owned(),
-        start_micros,
-        end_micros,
-    };
-    let commit = Commit {
-        window_id: window.window_id,
-        job_id: window.job_id,
-        view: window.view.clone(),
-        interval,
-        receipt: outcome.receipt,
-        features: cut::feature_names(&selected.view),
-        mirror: selected.inactive_version.is_none().then_some(mirror_row),
-        at: crate::now(),
-    };
-    scheduler.ledger()?.commit(&commit).await?;
-    Ok(())
-}
-
-/// Lets Feast's registry follow. What is committed stays so: a registry that cannot be reached
-/// now is caught up with by the next run.
-async fn follow(context: &JobContext<'_>, index: usize) {
-    let mirrored = mirror::mirror(context.scheduler).await;
-    warn_of_registry(context, index, mirrored);
-}
-
-fn warn_of_registry(context: &JobContext<'_>, index: usize, outcome: Result<(), Error>) {
-    if let Err(error) = outcome {
-        let text = chain(&error);
-        let warning = format!(
-            "what has landed is not yet in Feast's registry ({text}); the next run sees to it"
-        );
-        context.board.update(index, |job| job.warnings.push(warning));
-    }
-}
-
-/// The state of a whole run from its jobs.
-pub(crate) fn run_state(jobs: &[JobReport]) -> model::RunState {
-    if jobs.iter().all(JobReport::is_landed) {
-        model::RunState::Succeeded
-    } else {
-        model::RunState::Failed
-    }
-}
-
-/// The board of a run before its first job starts.
-pub(crate) fn empty_board(selected: &[Selected]) -> Vec<crate::board::JobBoard> {
-    let job = |selected: &Selected| crate::board::JobBoard {
-        view: selected.view.name.clone(),
-        progress: Arc::default(),
-        ..Default::default()
-    };
-    selected.iter().map(job).collect()
 }

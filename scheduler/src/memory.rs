@@ -6,31 +6,51 @@
 use std::sync::{Mutex, PoisonError};
 
 use futures::StreamExt;
-use jobs::WindowPlan;
+use jobs::{FeatureSinks, WindowPlan};
 use model::memory::{Shortage, shortages};
-use model::{Cut, Interval, Load};
+use model::{Interval, Load, RunId};
 
 use crate::admit::Selected;
 use crate::cut;
 use crate::error::{Error, chain};
-use crate::job::{self, JobContext};
+use crate::job;
+use crate::trigger::Trigger;
+use crate::{Scheduler, cut::ViewCut};
 
 /// Files of the plans that are kept, beyond which a view is planned again when its turn comes:
 /// a footer takes some tens of KiB, so this is some tens of MiB.
 const FILES_KEPT_MAX: usize = 1_000;
 
-/// Plans made ahead, one entry a job.
-#[derive(Debug, Default)]
-pub(crate) struct Ahead {
-    plans: Vec<Mutex<Option<WindowPlan>>>,
-}
+/// Plans made ahead, by storage name.
+pub(crate) type Ahead = Vec<(String, WindowPlan)>;
 
-impl Ahead {
-    /// Takes the plan of a job, if there is one of this interval: an attempt after the first plans
+/// The plans that the last runs to begin have made ahead.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Mutex<Vec<(RunId, String, WindowPlan)>>);
+
+impl Scheduler {
+    /// Keeps plans for the jobs of a run, and drops those that nobody came for.
+    pub(crate) fn keep_ahead(&self, run: RunId, ahead: Ahead) {
+        let mut kept = self.ahead.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(ahead.into_iter().map(|(view, plan)| (run, view, plan)));
+        let mut files: usize = kept.iter().map(|(_, _, plan)| plan.files().len()).sum();
+        while files > FILES_KEPT_MAX && !kept.is_empty() {
+            files -= kept.remove(0).2.files().len();
+        }
+    }
+
+    /// Takes the plan of a view, if there is one of this interval: an attempt after the first plans
     /// anew.
-    pub(crate) fn take(&self, job: usize, interval: Interval) -> Option<WindowPlan> {
-        let plan = self.plans.get(job)?.lock().unwrap_or_else(PoisonError::into_inner).take();
-        plan.filter(|plan| plan.interval() == interval)
+    pub(crate) fn take_ahead(
+        &self,
+        run: RunId,
+        storage_name: &str,
+        interval: Interval,
+    ) -> Option<WindowPlan> {
+        let mut kept = self.ahead.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = kept.iter().position(|(of, view, _)| *of == run && view == storage_name)?;
+        let (_, _, plan) = kept.remove(place);
+        (plan.interval() == interval).then_some(plan)
     }
 }
 
@@ -46,9 +66,14 @@ pub(crate) struct Verdict {
 }
 
 /// Compares what the selected views may add with what the store's servers have left.
-pub(crate) async fn check(context: &JobContext<'_>, selected: &[Selected]) -> Verdict {
-    let refuses = context.trigger.refuse_over_memory;
-    let states = match context.sinks.memory().await {
+pub(crate) async fn check(
+    scheduler: &Scheduler,
+    trigger: &Trigger,
+    sinks: &dyn FeatureSinks,
+    selected: &[Selected],
+) -> Verdict {
+    let refuses = trigger.refuse_over_memory;
+    let states = match sinks.memory().await {
         Ok(states) => states,
         Err(error) => {
             let text = chain(error.source.as_ref());
@@ -62,15 +87,17 @@ pub(crate) async fn check(context: &JobContext<'_>, selected: &[Selected]) -> Ve
     if states.iter().all(|state| state.limit_bytes.is_none()) {
         return Verdict::default();
     }
-    let plans = futures::stream::iter(selected).map(|selected| plan(context, selected));
-    let mut plans = std::pin::pin!(plans.buffered(context.trigger.parallel.max(1)));
-    let (mut sum, mut files, mut ahead) = (Load::default(), 0, Ahead::default());
-    for selected in selected {
+    let plans = futures::stream::iter(selected).map(|selected| async move {
         // A view that cannot be planned fails by itself, and adds nothing.
-        let plan = plans.next().await.and_then(Result::ok).flatten();
-        sum.add(plan.as_ref().map(|plan| load(context, selected, plan)).unwrap_or_default());
-        files += plan.as_ref().map_or(0, |plan| plan.files().len());
-        ahead.plans.push(Mutex::new(plan.filter(|_| files <= FILES_KEPT_MAX)));
+        plan(scheduler, trigger, sinks, selected).await.unwrap_or_default()
+    });
+    let mut plans = std::pin::pin!(plans.buffered(trigger.parallel));
+    let (mut sum, mut ahead) = (Load::default(), Ahead::new());
+    for selected in selected {
+        for plan in plans.next().await.unwrap_or_default() {
+            sum.add(load(scheduler, sinks, selected, &plan));
+            ahead.push((selected.storage_name.clone(), plan));
+        }
     }
     Verdict { ahead, ..judge(refuses, &shortages(&states, sum)) }
 }
@@ -92,24 +119,36 @@ fn judge(refuses: bool, short: &[Shortage]) -> Verdict {
     Verdict { refusal: Some(texts.join("; ")), ..Verdict::default() }
 }
 
-/// Plans a view as its job will, but writes nothing; `None` where nothing is to be read.
-async fn plan(context: &JobContext<'_>, selected: &Selected) -> Result<Option<WindowPlan>, Error> {
-    let scheduler = context.scheduler;
+/// Plans a view as its job will, but writes nothing; none where nothing is to be read.
+async fn plan(
+    scheduler: &Scheduler,
+    trigger: &Trigger,
+    sinks: &dyn FeatureSinks,
+    selected: &Selected,
+) -> Result<Vec<WindowPlan>, Error> {
     if selected.view.refusal.is_some() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let known = cut::look(scheduler, selected).await?;
-    let Cut::Read { interval, .. } = cut::cut_view(&selected.view, &known, context.trigger)? else {
-        return Ok(None);
-    };
-    let key_suffix = context.sinks.key_suffix(&scheduler.config.project);
-    Ok(Some(job::plan(scheduler, key_suffix, selected, interval).await?))
+    let cut = cut::cut_view(scheduler, selected, &known, trigger).await?;
+    let ViewCut::Read { intervals, .. } = cut else { return Ok(Vec::new()) };
+    let suffix = sinks.key_suffix(&scheduler.config.project);
+    let mut plans = Vec::new();
+    for &interval in intervals.as_slice() {
+        plans.push(job::plan(scheduler, suffix.clone(), selected, interval).await?);
+    }
+    Ok(plans)
 }
 
 /// What a view may add to the store.
-fn load(context: &JobContext<'_>, selected: &Selected, plan: &WindowPlan) -> Load {
-    let online = job::online_view(context.scheduler, selected);
-    let row_bytes = context.sinks.row_bytes(&online, &plan.row_size());
+fn load(
+    scheduler: &Scheduler,
+    sinks: &dyn FeatureSinks,
+    selected: &Selected,
+    plan: &WindowPlan,
+) -> Load {
+    let online = job::online_view(scheduler, selected);
+    let row_bytes = sinks.row_bytes(&online, &plan.row_size());
     let rows = plan.rows_max();
     Load { rows, bytes: rows.saturating_mul(row_bytes) }
 }

@@ -1,72 +1,25 @@
 //! What a run would do, worked out without writing anything anywhere.
 
-use jobs::PlannedFile;
-use model::{Cut, Interval};
-use serde::Serialize;
+use api::{PlanReport, PlannedFile, RunRequest, ViewPlan};
+use model::Interval;
 
 use crate::Scheduler;
-use crate::admit::{self, Selected};
+use crate::admit::Selected;
+use crate::cut::ViewCut;
 use crate::error::{Error, chain};
 use crate::trigger::Trigger;
 use crate::{cut, job};
 
-/// What a run would do.
-#[derive(Clone, Debug, Serialize)]
-pub struct PlanReport {
-    /// The project.
-    pub project: String,
-    /// One entry a view, in the order of the registry.
-    pub views: Vec<ViewPlan>,
-}
-
-/// What a job would do.
-///
-/// # Units
-/// Bytes are compressed bytes of the columns that are read; rows are an upper bound, those of the
-/// row groups that are read.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct ViewPlan {
-    /// The view.
-    pub view: String,
-    /// The name its rows are stored under.
-    pub storage_name: String,
-    /// The interval to be read, in nanoseconds, end excluded; `None` when nothing is.
-    pub interval: Option<Interval>,
-    /// Why nothing would be read.
-    pub reason: Option<String>,
-    /// Whether the view would fail.
-    pub is_failure: bool,
-    /// The source as resolved.
-    pub source: Option<String>,
-    /// Files of the source.
-    pub files: usize,
-    /// Files of which something is read.
-    pub files_read: usize,
-    /// Row groups of the source.
-    pub row_groups: usize,
-    /// Row groups that are read.
-    pub row_groups_read: usize,
-    /// Rows by statistics.
-    pub rows: u64,
-    /// Bytes by statistics.
-    pub bytes: u64,
-    /// What the operator should know.
-    pub warnings: Vec<String>,
-    /// The files of which something is read.
-    pub file_list: Vec<PlannedFile>,
-}
-
 impl Scheduler {
-    /// Plans a trigger. Nothing is written: no ledger, no registry, no online store.
+    /// Plans a request. Nothing is written: no ledger, no registry, no online store.
     ///
     /// # Errors
-    /// When the trigger or the registry is at fault; what is wrong with one view is in the report.
-    pub async fn plan(&self, trigger: &Trigger) -> Result<PlanReport, Error> {
-        trigger.check()?;
-        let snapshot = self.registry.snapshot(&self.config.project).await?;
+    /// When the request or the registry is at fault; what is wrong with one view is in the report.
+    pub async fn plan(&self, request: &RunRequest) -> Result<PlanReport, Error> {
+        let trigger = Trigger::of(request, self.settings.defaults, crate::now())?;
         let mut views = Vec::new();
-        for selected in admit::select(self, &snapshot, trigger).await? {
-            let planned = plan_view(self, trigger, &selected).await;
+        for selected in self.select(&trigger).await? {
+            let planned = plan_view(self, &trigger, &selected).await;
             views.push(planned.unwrap_or_else(|error| ViewPlan {
                 reason: Some(chain(&error)),
                 is_failure: true,
@@ -95,28 +48,65 @@ async fn plan_view(
         return Ok(ViewPlan { reason, is_failure: true, ..named(selected) });
     }
     let known = cut::look(scheduler, selected).await?;
-    let (interval, warnings) = match cut::cut_view(&selected.view, &known, trigger)? {
-        Cut::Read { interval, warnings } => (interval, warnings),
-        Cut::Nothing { reason } => {
-            return Ok(ViewPlan { reason: Some(reason.to_string()), ..named(selected) });
+    if let Some(lost) = &known.lost
+        && trigger.is_incremental()
+        && !(trigger.rebuild || scheduler.settings.rebuild_lost)
+    {
+        let refused = Error::StoreLost { agreement: lost.clone() };
+        let reason = Some(format!("refused: {refused}"));
+        return Ok(ViewPlan { reason, is_failure: true, ..named(selected) });
+    }
+    let (intervals, warnings) = match cut::cut_view(scheduler, selected, &known, trigger).await? {
+        ViewCut::Read { intervals, warnings } => (intervals, warnings),
+        ViewCut::Nothing { reason } => {
+            return Ok(ViewPlan { reason: Some(reason), ..named(selected) });
         }
     };
-    // No store is asked: what its keys carry behind the entity key changes nothing here.
-    let plan = job::plan(scheduler, Vec::new(), selected, interval).await?;
-    let files = plan.files();
-    let read: Vec<PlannedFile> =
-        files.iter().filter(|file| file.row_groups_read > 0).cloned().collect();
-    Ok(ViewPlan {
-        interval: Some(interval),
-        source: Some(plan.source_path().to_owned()),
-        files: files.len(),
-        files_read: read.len(),
-        row_groups: files.iter().map(|file| file.row_groups).sum(),
-        row_groups_read: read.iter().map(|file| file.row_groups_read).sum(),
-        rows: plan.rows_max(),
-        bytes: read.iter().map(|file| file.bytes).sum(),
-        warnings: warnings.iter().map(ToString::to_string).collect(),
-        file_list: read,
-        ..named(selected)
-    })
+    let correct = trigger.correct || (trigger.rebuild && known.fenced);
+    let mut report = ViewPlan { warnings, correct, ..named(selected) };
+    for &interval in intervals.as_slice() {
+        // No store is asked: what its keys carry behind the entity key changes nothing here.
+        let plan = job::plan(scheduler, Vec::new(), selected, interval).await?;
+        report.windows.extend(cut::windows(scheduler, &plan, trigger));
+        report.source = Some(plan.source_path().to_owned());
+        let files = plan.files();
+        report.files = report.files.max(files.len() as u64);
+        report.row_groups = report.row_groups.max(files.iter().map(|file| file.row_groups as u64).sum());
+        report.rows += plan.rows_max();
+        for file in files.iter().filter(|file| file.row_groups_read > 0) {
+            report.row_groups_read += file.row_groups_read as u64;
+            report.bytes += file.bytes;
+            add_file(&mut report.file_list, file);
+        }
+    }
+    report.files_read = report.file_list.len() as u64;
+    let hull = intervals.as_slice();
+    report.interval =
+        hull.first().zip(hull.last()).map(|(first, last)| Interval::new(first.start, last.end));
+    if trigger.newest_first {
+        report.windows.reverse();
+    }
+    Ok(report)
+}
+
+/// Lists a file once, with all that is read of it.
+fn add_file(list: &mut Vec<PlannedFile>, file: &jobs::PlannedFile) {
+    let read = PlannedFile {
+        path: file.path.clone(),
+        size: file.size,
+        etag: file.etag.clone(),
+        last_modified: file.last_modified.clone(),
+        row_groups: file.row_groups as u64,
+        row_groups_read: file.row_groups_read as u64,
+        rows: file.rows,
+        bytes: file.bytes,
+    };
+    match list.iter_mut().find(|held| held.path == read.path) {
+        Some(held) => {
+            held.row_groups_read += read.row_groups_read;
+            held.rows += read.rows;
+            held.bytes += read.bytes;
+        }
+        None => list.push(read),
+    }
 }

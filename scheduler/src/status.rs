@@ -2,47 +2,14 @@
 
 use std::collections::HashMap;
 
+use api::{IntervalsReport, LastJob, Lease, StatusReport, ViewReport};
 use feast::FeatureView;
-use metastore::{JobRow, ViewStatus};
-use model::{EventTime, Interval};
-use serde::Serialize;
+use metastore::{HeldLease, JobRow, ViewStatus};
+use model::{EventTime, IntervalSet, JobState, ViewRef, WindowState};
 
 use crate::Scheduler;
-use crate::admit::Selected;
 use crate::cut;
 use crate::error::Error;
-
-/// How far the project's views have got.
-#[derive(Clone, Debug, Serialize)]
-pub struct StatusReport {
-    /// The project.
-    pub project: String,
-    /// One entry a view of the registry, of any kind.
-    pub views: Vec<ViewReport>,
-}
-
-/// How far one view has got.
-#[derive(Clone, Debug, Serialize)]
-pub struct ViewReport {
-    /// The view.
-    pub view: String,
-    /// The name its rows are stored under.
-    pub storage_name: String,
-    /// What kind of view it is.
-    pub kind: String,
-    /// Whether runs without names take it.
-    pub is_selected: bool,
-    /// Why it cannot be materialized here.
-    pub refusal: Option<String>,
-    /// Everything up to here has landed; `None` before the first run.
-    pub watermark: Option<EventTime>,
-    /// Now less the watermark, in seconds.
-    pub freshness_seconds: Option<i64>,
-    /// What lies above the watermark and below later rows that have landed.
-    pub gaps: Vec<Interval>,
-    /// The last job that the ledger knows.
-    pub last_job: Option<JobRow>,
-}
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -55,44 +22,120 @@ impl Scheduler {
         let project = &self.config.project;
         let snapshot = self.registry.snapshot(project).await?;
         let mut known: HashMap<String, ViewStatus> = HashMap::new();
+        let mut leases: HashMap<String, HeldLease> = HashMap::new();
         if let Some(ledger) = &self.ledger {
             let views = ledger.views(project).await?;
             known = views.into_iter().map(|view| (view.view.storage_name.clone(), view)).collect();
+            let held = ledger.leases(project).await?;
+            leases = held.into_iter().map(|lease| (lease.storage_name.clone(), lease)).collect();
         }
-        let mut views = Vec::with_capacity(snapshot.views.len());
-        for view in snapshot.views {
-            let last_job = known
-                .remove(&view.storage_name(self.config.registry.versioning))
-                .and_then(|status| status.last_job);
-            views.push(self.view_report(view, last_job).await?);
-        }
+        let now = crate::now();
+        let report = |view: FeatureView| {
+            let storage_name = view.storage_name(self.config.registry.versioning);
+            let known = known.remove(&storage_name);
+            let lease = leases.remove(&storage_name);
+            view_report(view, storage_name, known, lease, now)
+        };
+        let views = snapshot.views.into_iter().map(report).collect();
         Ok(StatusReport { project: project.clone(), views })
     }
 
-    async fn view_report(
-        &self,
-        view: FeatureView,
-        last_job: Option<JobRow>,
-    ) -> Result<ViewReport, Error> {
+    /// What of a view has landed, is being written, failed, and is missing.
+    ///
+    /// # Errors
+    /// [`Error::UnknownView`]; when the registry or the ledger cannot be read.
+    pub async fn intervals(&self, name: &str) -> Result<IntervalsReport, Error> {
+        let project = &self.config.project;
+        let snapshot = self.registry.snapshot(project).await?;
+        let view = snapshot.views.iter().find(|view| view.name == name);
+        let view = view.ok_or_else(|| Error::UnknownView {
+            view: name.to_owned(),
+            project: project.clone(),
+            known: snapshot.views.iter().map(|view| view.name.as_str()).collect::<Vec<_>>().join(", "),
+        })?;
         let storage_name = view.storage_name(self.config.registry.versioning);
-        let selected = Selected { view, storage_name, inactive_version: None };
-        let coverage = cut::look(self, &selected).await?.coverage;
-        let Selected { view, storage_name, .. } = selected;
-        // The last instant that has landed, which is what Feast calls the end.
-        let watermark = coverage.watermark().map(|watermark| watermark.plus_nanos(-1));
-        let seconds = |watermark: EventTime| {
-            crate::now().nanos().saturating_sub(watermark.nanos()) / NANOS_PER_SECOND
+        let view_ref = ViewRef { project: project.clone(), storage_name };
+        let mut report = IntervalsReport {
+            project: project.clone(),
+            view: name.to_owned(),
+            landed: Vec::new(),
+            gaps: Vec::new(),
+            running: Vec::new(),
+            failed: Vec::new(),
+            watermark: None,
         };
-        Ok(ViewReport {
-            view: view.name.clone(),
-            storage_name,
-            kind: view.kind.to_string(),
-            is_selected: view.online && !view.disabled,
-            refusal: view.refusal.as_ref().map(ToString::to_string),
-            watermark,
-            freshness_seconds: watermark.map(seconds),
-            gaps: coverage.gaps(),
-            last_job,
-        })
+        let Some(ledger) = &self.ledger else { return Ok(report) };
+        let Some(state) = ledger.coverage(&view_ref).await? else { return Ok(report) };
+        let (mut running, mut failed) = (IntervalSet::default(), IntervalSet::default());
+        for window in ledger.windows_left(&view_ref).await? {
+            match window.state {
+                WindowState::Pending | WindowState::Open => running.insert(window.interval),
+                WindowState::Failed | WindowState::Interrupted => failed.insert(window.interval),
+                WindowState::Committed => {}
+            }
+        }
+        report.gaps = state.coverage.intervals().gaps();
+        report.failed = failed.minus(state.coverage.intervals());
+        report.running = running.as_slice().to_vec();
+        report.landed = state.coverage.intervals().as_slice().to_vec();
+        report.watermark = state.coverage.watermark().map(|watermark| watermark.plus_nanos(-1));
+        Ok(report)
+    }
+}
+
+fn view_report(
+    view: FeatureView,
+    storage_name: String,
+    known: Option<ViewStatus>,
+    lease: Option<HeldLease>,
+    now: EventTime,
+) -> ViewReport {
+    let created = view.created_micros.map(EventTime::from_micros);
+    let (mut coverage, mut lost, mut fenced, mut last_job) = Default::default();
+    if let Some(known) = known {
+        fenced = known.fenced;
+        last_job = known.last_job;
+        // A view that was created anew starts afresh.
+        if known.feast_created == created {
+            coverage = known.coverage;
+            lost = known.lost;
+        }
+    }
+    coverage.cover(cut::feast_intervals(&view));
+    // The last instant that has landed, which is what Feast calls the end.
+    let watermark = coverage.watermark().map(|watermark| watermark.plus_nanos(-1));
+    let seconds = |watermark: EventTime| {
+        now.nanos().saturating_sub(watermark.nanos()) / NANOS_PER_SECOND
+    };
+    ViewReport {
+        view: view.name.clone(),
+        storage_name,
+        kind: view.kind.to_string(),
+        is_selected: view.online && !view.disabled,
+        refusal: view.refusal.as_ref().map(ToString::to_string),
+        watermark,
+        freshness_seconds: watermark.map(seconds),
+        gaps: coverage.gaps(),
+        last_job: last_job.map(crate::status::last_job),
+        lost,
+        fenced,
+        lease: lease.map(|lease| Lease {
+            holder: lease.holder,
+            token: lease.token.0,
+            until: lease.until,
+        }),
+    }
+}
+
+fn last_job(job: JobRow) -> LastJob {
+    LastJob {
+        run_id: job.run_id,
+        job_id: job.job_id,
+        state: job.state,
+        reason: job.reason.filter(|_| job.state != JobState::Succeeded),
+        interval: job.interval,
+        receipt: job.receipt,
+        started_at: job.started_at.unwrap_or(job.admitted_at),
+        finished_at: job.finished_at,
     }
 }

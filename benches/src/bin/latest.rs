@@ -4,7 +4,7 @@
 //! little memory. Each case is a process of its own, so that its memory and its processor time are
 //! its own. A run beforehand checks every case's rows against those that the data is known to have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io::{Write, stdout};
@@ -172,7 +172,13 @@ fn run_case(options: &Options, case: Case, data: &Path) -> Result<()> {
                 event_time: schema.index_of("event_timestamp")?,
                 created_time: None,
             };
-            plan = newest_rows(plan, columns, session.partitions(), &Arc::default())?;
+            plan = newest_rows(
+                plan,
+                columns,
+                session.partitions(),
+                &BTreeSet::new(),
+                &Arc::default(),
+            )?;
         }
         drain(&session, plan, options.check).await
     })?;

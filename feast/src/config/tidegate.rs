@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_norway::Value;
 
 use super::section::Section;
-use super::{Error, OnBadRow, TidegateConfig};
+use super::{Error, OnBadRow, TidegateConfig, TlsPaths};
 use crate::duration;
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 16] = [
     "metastore",
     "on_bad_row",
     "parallel",
@@ -19,6 +20,14 @@ const KEYS: [&str; 8] = [
     "latency_limit",
     "refuse_over_memory",
     "object_store",
+    "lease_ttl",
+    "attempts_max",
+    "attempt_timeout",
+    "wait_replicas",
+    "window_bytes",
+    "rebuild_lost",
+    "auth",
+    "tls",
 ];
 
 pub(super) fn read(file: &Section<'_>) -> Result<TidegateConfig, Error> {
@@ -35,6 +44,14 @@ pub(super) fn read(file: &Section<'_>) -> Result<TidegateConfig, Error> {
         latency_limit: limit(&section, "latency_limit")?,
         refuse_over_memory: section.flag("refuse_over_memory", false)?,
         object_store: object_store(&section)?,
+        lease_ttl: limit(&section, "lease_ttl")?,
+        attempts_max: section.count("attempts_max")?,
+        attempt_timeout: limit(&section, "attempt_timeout")?,
+        wait_replicas: section.integer("wait_replicas")?.map(replicas(&section)).transpose()?,
+        window_bytes: size(&section, "window_bytes")?,
+        rebuild_lost: section.flag("rebuild_lost", false)?,
+        auth: path(&section, "auth", "tokens")?,
+        tls: tls(&section)?,
     })
 }
 
@@ -44,6 +61,42 @@ fn on_bad_row(section: &Section<'_>) -> Result<OnBadRow, Error> {
         Some("skip") => Ok(OnBadRow::Skip),
         Some(other) => Err(section.invalid("on_bad_row", other, "it must be `fail` or `skip`")),
     }
+}
+
+fn replicas<'a>(section: &'a Section<'_>) -> impl Fn(i64) -> Result<u32, Error> + 'a {
+    move |number| {
+        u32::try_from(number).map_err(|_| {
+            section.invalid("wait_replicas", &number.to_string(), "write 0 or a number above it")
+        })
+    }
+}
+
+/// A path in a subsection that holds nothing else.
+fn path(
+    section: &Section<'_>,
+    name: &'static str,
+    key: &'static str,
+) -> Result<Option<PathBuf>, Error> {
+    let shown = match name {
+        "auth" => "tidegate.auth",
+        _ => "tidegate",
+    };
+    let Some(inner) = section.section(name, shown)? else { return Ok(None) };
+    inner.only(&[key])?;
+    Ok(inner.text(key)?.map(PathBuf::from))
+}
+
+/// The files of a server's certificate and key; both or neither.
+fn tls(section: &Section<'_>) -> Result<Option<TlsPaths>, Error> {
+    let Some(inner) = section.section("tls", "tidegate.tls")? else { return Ok(None) };
+    inner.only(&["certificate", "key"])?;
+    let needed = |key: &'static str| {
+        inner.text(key)?.map(PathBuf::from).ok_or_else(|| Error::Missing {
+            key: format!("tidegate.tls.{key}"),
+            hint: ": TLS needs the files of both, PEM-encoded",
+        })
+    };
+    Ok(Some(TlsPaths { certificate: needed("certificate")?, key: needed("key")? }))
 }
 
 fn rows_per_second(section: &Section<'_>) -> Result<Option<NonZeroU64>, Error> {
@@ -131,7 +184,10 @@ mod tests {
         let config = parse(
             "tidegate:\n  metastore: sqlite:///ledger.db\n  on_bad_row: skip\n  parallel: 4\n  \
              memory_limit: 512MiB\n  max_rows_per_second: 20000\n  latency_limit: 1s500ms\n  \
-             refuse_over_memory: yes\n  \
+             refuse_over_memory: yes\n  lease_ttl: 20s\n  attempts_max: 5\n  \
+             attempt_timeout: 1h\n  wait_replicas: 1\n  window_bytes: 1GiB\n  \
+             rebuild_lost: true\n  auth: {tokens: /etc/tokens}\n  \
+             tls: {certificate: /c.pem, key: /k.pem}\n  \
              object_store: {aws_endpoint: h, aws_allow_http: true}\n",
         );
         let config = config.expect("all keys are known");
@@ -143,6 +199,20 @@ mod tests {
         assert_eq!(config.latency_limit, Some(Duration::from_millis(1_500)));
         assert!(config.refuse_over_memory);
         assert_eq!(config.object_store["aws_allow_http"], "true");
+        assert_eq!(config.lease_ttl, Some(Duration::from_secs(20)));
+        assert_eq!((config.attempts_max, config.wait_replicas), (Some(5), Some(1)));
+        assert_eq!(config.attempt_timeout, Some(Duration::from_secs(3_600)));
+        assert_eq!((config.window_bytes, config.rebuild_lost), (Some(1 << 30), true));
+        assert_eq!(config.auth, Some("/etc/tokens".into()));
+        assert_eq!(config.tls.map(|tls| tls.key), Some("/k.pem".into()));
+    }
+
+    #[test]
+    fn half_a_certificate_is_refused_by_name() {
+        let error = parse("tidegate: {tls: {certificate: /c.pem}}").expect_err("no key");
+        assert!(error.to_string().contains("`tidegate.tls.key`"), "{error}");
+        let error = parse("tidegate: {auth: {token: x}}").expect_err("it is misspelt");
+        assert!(error.to_string().contains("token"), "{error}");
     }
 
     #[test]

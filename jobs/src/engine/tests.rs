@@ -2,52 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod memory;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use async_trait::async_trait;
 use feast::config::OnBadRow;
 use feast::{DataSource, FeatureView, Field, JoinKey, ValueType};
-use model::{EncodedBatch, EventTime, Interval, WriteCounts};
+use model::{EventTime, Interval};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
+use self::memory::{Memory, Rows};
 use super::*;
 use crate::plan::{TAG_ACTIVE_WHEN, TAG_DATE_PARTITION, WindowSpec};
 use crate::session::SessionOptions;
-
-/// Remembers every row: key, event time in microseconds, values; `None` for a tombstone.
-type Rows = BTreeMap<Vec<u8>, (i64, Option<Vec<Vec<u8>>>)>;
-
-#[derive(Debug, Default)]
-struct Remembering(Mutex<Rows>);
-
-#[async_trait]
-impl FeatureSink for Remembering {
-    async fn write(&self, batch: EncodedBatch) -> Result<WriteCounts, SinkError> {
-        let mut counts = WriteCounts::default();
-        let mut rows = self.0.lock().unwrap();
-        for row in 0..batch.len() {
-            let values = batch.features.iter().map(|column| column.get(row).to_vec()).collect();
-            let values = (!batch.is_tombstone(row)).then_some(values);
-            let (written, tombstoned) = (values.is_some(), values.is_none());
-            counts.written += u64::from(written);
-            counts.tombstoned += u64::from(tombstoned);
-            rows.insert(
-                batch.keys.get(row).to_vec(),
-                (batch.event_times[row].micros_floor(), values),
-            );
-        }
-        Ok(counts)
-    }
-
-    async fn confirm(&self) -> Result<(), SinkError> {
-        Ok(())
-    }
-}
 
 fn field(name: &str, value_type: ValueType) -> Field {
     Field { name: name.to_owned(), value_type, vector_length: 0, vector_index: false }
@@ -122,11 +94,11 @@ async fn materialize_in(
     spec: WindowSpec,
 ) -> (Result<Outcome, Error>, WindowPlan, Rows) {
     let plan = WindowPlan::new(session, spec).await.unwrap();
-    let sink = Arc::new(Remembering::default());
-    let door: Arc<dyn FeatureSink> = Arc::<Remembering>::clone(&sink);
-    let outcome = run(session, &plan, door, &Arc::default()).await;
-    let rows = std::mem::take(&mut *sink.0.lock().unwrap());
-    (outcome, plan, rows)
+    let sink = Arc::new(Memory::default());
+    let door: Arc<dyn FeatureSink> = Arc::<Memory>::clone(&sink);
+    let attempt = Attempt::new(plan.partitions(session));
+    let outcome = run(session, &plan, door, &attempt, &Arc::default()).await;
+    (outcome, plan, sink.take())
 }
 
 const TEXT: &[(&str, ValueType)] = &[("text", ValueType::String)];
@@ -220,8 +192,9 @@ async fn a_file_that_is_replaced_after_planning_fails_the_window() {
     let plan = WindowPlan::new(&session, spec).await.unwrap();
     std::fs::remove_file(&path).unwrap();
     write(&path, &[(1, 1, "a"), (2, 2, "other")], 9);
-    let sink = Arc::new(Remembering::default());
-    let error = run(&session, &plan, sink, &Arc::default()).await.unwrap_err();
+    let sink = Arc::new(Memory::default());
+    let attempt = Attempt::new(1);
+    let error = run(&session, &plan, sink, &attempt, &Arc::default()).await.unwrap_err();
     assert!(matches!(error, Error::SourceChanged { .. }), "{error:?}");
 }
 

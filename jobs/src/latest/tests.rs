@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
@@ -103,7 +103,7 @@ async fn reduce(batches: &[Vec<Row>], setup: Setup) -> Left {
     let columns = columns(setup.keys);
     let plan: Arc<dyn ExecutionPlan> = if setup.is_partial {
         let input: Arc<dyn ExecutionPlan> = input;
-        newest_rows(input, columns, setup.partitions, &progress).unwrap()
+        newest_rows(input, columns, setup.partitions, &BTreeSet::new(), &progress).unwrap()
     } else {
         let partitioning = Partitioning::Hash(columns.key_exprs(&schema()), setup.partitions);
         let spread = Arc::new(RepartitionExec::try_new(input, partitioning).unwrap());

@@ -1,5 +1,6 @@
 //! The nodes of a window's plan, put together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::compute::CastOptions;
@@ -27,6 +28,7 @@ use crate::progress::Progress;
 use crate::session::{BATCH_ROWS, Session};
 use crate::sink::{SinkExec, SinkParts};
 use crate::source::{Need, NeededColumn, Piece, PieceIndex, ReadAhead, Readers, Selection, pieces};
+use crate::sweep::{Wanted, WantedExec};
 
 type Plan = Arc<dyn ExecutionPlan>;
 type Projection = Vec<(Arc<dyn PhysicalExpr>, String)>;
@@ -82,25 +84,47 @@ fn scan_schema(selection: &Selection) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
+/// How much of a window is to be written, and in how many partitions.
+#[derive(Debug)]
+pub(crate) struct Share {
+    /// Partitions by key.
+    pub(crate) partitions: usize,
+    /// Those of them that are left out.
+    pub(crate) skipped: BTreeSet<usize>,
+    /// The only entity keys that are looked at; `None` for all.
+    pub(crate) wanted: Option<Arc<Wanted>>,
+}
+
+impl WindowPlan {
+    /// Partitions by key that suit the window in this process. An attempt that takes up an earlier
+    /// one uses the number of that one instead.
+    pub fn partitions(&self, session: &Session) -> usize {
+        if self.rows_max() <= SINGLE_PARTITION_ROWS { 1 } else { session.partitions() }
+    }
+}
+
 /// Builds the plan of a window.
 ///
 /// # Shape
-/// Out: one receipt row per partition.
+/// Out: one receipt row per partition; partition `n` has the keys whose hash leaves `n`.
 pub(crate) fn build(
     session: &Session,
     plan: &WindowPlan,
+    share: &Share,
     progress: &Arc<Progress>,
     mut parts: SinkParts,
 ) -> Result<Plan> {
-    let partitions =
-        if plan.rows_max() <= SINGLE_PARTITION_ROWS { 1 } else { session.partitions() };
-    let scanned = scan(session, plan, partitions)?;
+    let scanned = scan(session, plan, share.partitions)?;
     let filtered: Plan = Arc::new(FilterExec::try_new(window_filter(plan)?, scanned)?);
-    let projected: Plan = Arc::new(ProjectionExec::try_new(projection(session, plan)?, filtered)?);
-    let columns = latest_columns(plan, &projected.schema())?;
+    let mut rows: Plan = Arc::new(ProjectionExec::try_new(projection(session, plan)?, filtered)?);
+    if let Some(wanted) = &share.wanted {
+        let encoder = Arc::clone(&plan.encoder);
+        rows = Arc::new(WantedExec::new(rows, encoder, Arc::clone(wanted)));
+    }
+    let columns = latest_columns(plan, &rows.schema())?;
     parts.event_time = columns.event_time;
     parts.keys = columns.keys.clone();
-    let latest = newest_rows(projected, columns, partitions, progress)?;
+    let latest = newest_rows(rows, columns, share.partitions, &share.skipped, progress)?;
     Ok(Arc::new(SinkExec::new(latest, parts)))
 }
 

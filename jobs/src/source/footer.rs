@@ -10,7 +10,7 @@ use arrow::datatypes::{
 };
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use model::Interval;
+use model::{EventTime, Interval};
 use object_store::ObjectStore;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
@@ -147,7 +147,8 @@ pub(super) fn row_groups(
         if overlap != Overlap::None && rows > 0 {
             let is_cut = overlap == Overlap::Part;
             let bytes = bytes(group, leaves);
-            kept.push(RowGroup { index, rows, bytes, is_cut, selection: None });
+            let times = bounds.as_ref().and_then(|bounds| bounds.times(index));
+            kept.push(RowGroup { index, rows, bytes, times, is_cut, selection: None });
         }
     }
     Ok(kept)
@@ -187,6 +188,16 @@ impl Bounds {
             (Some(_), Some(_)) => Overlap::Part,
             _ => Overlap::Unknown,
         }
+    }
+
+    /// From the least to the greatest event time, where both are known.
+    fn times(&self, index: usize) -> Option<Interval> {
+        let scale = nanos_per(self.unit);
+        let at = |array: &ArrayRef| {
+            let nanos = ticks(array, self.unit, index)?.saturating_mul(scale);
+            Some(EventTime::from_nanos(nanos))
+        };
+        Some(Interval::new(at(&self.mins)?, at(&self.maxes)?.plus_nanos(1)))
     }
 
     /// The rows of the pages that are not ruled out, of pages that start at these rows; `None` when

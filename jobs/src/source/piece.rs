@@ -99,6 +99,7 @@ mod tests {
             index,
             rows: 2,
             bytes: mebibytes << 20,
+            times: None,
             is_cut: selection.is_some(),
             selection,
         };

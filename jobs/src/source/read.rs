@@ -69,7 +69,8 @@ async fn get(
     Err(Error::Precondition { path: pin.location.to_string(), source })
 }
 
-fn is_same(pin: &ObjectMeta, found: &ObjectMeta) -> bool {
+/// Tells whether a file that was found is the one that was pinned, as far as its store tells.
+pub(crate) fn is_same(pin: &ObjectMeta, found: &ObjectMeta) -> bool {
     let same_content = match (&pin.e_tag, &found.e_tag) {
         (Some(pinned), Some(found)) => opaque(pinned) == opaque(found),
         // HTTP tells whole seconds.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobs::{Error, WindowPlan, run};
+use jobs::{Attempt, Error, WindowPlan, run};
 use model::Receipt;
 use tokio::time::Instant;
 
@@ -34,7 +34,9 @@ impl Ran {
         let plan = WindowPlan::new(&session, spec(path, start, end)).await.unwrap();
         let planning = store.take();
         let wanted = plan.files().iter().map(|file| file.bytes).sum();
-        let outcome = run(&session, &plan, Arc::new(Taking), &Arc::default()).await.unwrap();
+        let attempt = Attempt::new(plan.partitions(&session));
+        let ran = run(&session, &plan, Arc::new(Taking), &attempt, &Arc::default()).await;
+        let outcome = ran.unwrap();
         Self { receipt: outcome.receipt, wanted, planning, running: store.take() }
     }
 
@@ -148,7 +150,9 @@ async fn a_file_that_is_removed_after_planning_fails_the_window() {
     let session = session(&store);
     let plan = WindowPlan::new(&session, spec("d", 0, 2 * DAY)).await.unwrap();
     put(&store, "d/b.parquet", 1..2, 101).await;
-    let error = run(&session, &plan, Arc::new(Taking), &Arc::default()).await.unwrap_err();
+    let attempt = Attempt::new(plan.partitions(&session));
+    let ran = run(&session, &plan, Arc::new(Taking), &attempt, &Arc::default()).await;
+    let error = ran.unwrap_err();
     assert!(matches!(&error, Error::SourceChanged { file } if file.ends_with("d/b.parquet")));
     assert!(error.asks_for_new_attempt());
 }

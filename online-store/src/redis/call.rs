@@ -4,15 +4,12 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
-
 use super::connection::Servers;
+use super::fence::Guard;
 use super::rows::Rows;
+use super::script::Script;
 use super::wire;
 use crate::limits::WriteLimits;
-
-/// Arguments of a call before the keys: its name, the script and the number of keys.
-const LEAD: usize = 3;
 
 /// Cuts rows into calls within the limits; every call has at least one row. The ranges are of
 /// `indices`. Rows that may have been written before are not mixed with others, so that what is
@@ -50,29 +47,25 @@ pub(super) fn cut(
     calls
 }
 
-/// How a call names its script.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Script<'a> {
-    /// By its SHA-1: the server has it.
-    Sha(&'a Bytes),
-    /// By its text.
-    Text(&'a Bytes),
-}
-
-/// Appends a call for rows, with the arguments that `newer_wins.lua` counts on.
-pub(super) fn write(buffer: &mut Vec<u8>, script: Script<'_>, rows: &Rows<'_>, indices: &[u32]) {
+/// Appends a call for rows, with the arguments that `newer_wins.lua` counts on. `fence` is the one
+/// that guards the rows' keys, and what the call has to show there.
+pub(super) fn write(
+    buffer: &mut Vec<u8>,
+    script: Script<'_>,
+    rows: &Rows<'_>,
+    indices: &[u32],
+    fence: Option<(&[u8], &Guard)>,
+) {
     let any_dead = indices.iter().any(|&row| rows.is_tombstone(row));
     let values: usize = indices.iter().map(|&row| rows.values(row).len()).sum();
-    wire::command(buffer, LEAD + indices.len() + 1 + values);
-    let (name, script) = match script {
-        Script::Sha(sha) => ("EVALSHA", sha),
-        Script::Text(text) => ("EVAL", text),
-    };
-    wire::argument(buffer, name.as_bytes());
-    wire::argument(buffer, script);
-    wire::number(buffer, indices.len() as u64);
+    let keys = indices.len() + usize::from(fence.is_some());
+    let tail = fence.map_or(&[][..], |(_, guard)| guard.arguments());
+    script.start(buffer, keys, keys + 1 + values + tail.len());
     for &row in indices {
         wire::argument(buffer, rows.key(row));
+    }
+    if let Some((key, _)) = fence {
+        wire::argument(buffer, key);
     }
     let digit = |&row: &u32| if rows.is_tombstone(row) { b'1' } else { b'0' };
     let dead: Vec<u8> = if any_dead { indices.iter().map(digit).collect() } else { Vec::new() };
@@ -85,11 +78,13 @@ pub(super) fn write(buffer: &mut Vec<u8>, script: Script<'_>, rows: &Rows<'_>, i
             wire::argument(buffer, value);
         }
     }
+    tail.iter().for_each(|argument| wire::argument(buffer, argument));
 }
 
 #[cfg(test)]
 mod tests {
-    use model::{ByteColumn, EncodedBatch, EventTime};
+    use bytes::Bytes;
+    use model::{ByteColumn, EncodedBatch, EventTime, FencingToken, WriteMode};
 
     use super::*;
 
@@ -146,10 +141,25 @@ mod tests {
         batch.tombstones = Some(vec![false, true, false]);
         let rows = Rows::new(&batch);
         let mut buffer = Vec::new();
-        write(&mut buffer, Script::Sha(&Bytes::from_static(b"sha")), &rows, &[1, 2]);
+        write(&mut buffer, Script::Sha(&Bytes::from_static(b"sha")), &rows, &[1, 2], None);
         let expected =
             b"*10\r\n$7\r\nEVALSHA\r\n$3\r\nsha\r\n$1\r\n2\r\n$3\r\nkey\r\n$3\r\nkey\r\n\
             $2\r\n10\r\n$4\r\n\x08\x01\x10\x01\r\n$4\r\n\x08\x01\x10\x01\r\n$1\r\nv\r\n$1\r\nv\r\n";
+        assert_eq!(buffer, expected);
+    }
+
+    #[test]
+    fn a_fence_is_the_last_key_and_its_token_the_last_argument() {
+        let batch = batch(1, 1);
+        let mode = WriteMode { fence: Some(FencingToken(7)), correct: None };
+        let guard = Guard::of(&mode).expect("it is fenced");
+        let mut buffer = Vec::new();
+        let script = Bytes::from_static(b"return 1");
+        let fence = Some((&b"fence"[..], &guard));
+        write(&mut buffer, Script::Text(&script), &Rows::new(&batch), &[0], fence);
+        let expected =
+            b"*10\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n2\r\n$3\r\nkey\r\n$5\r\nfence\r\n\
+            $0\r\n\r\n$4\r\n\x08\x01\x10\x01\r\n$1\r\nv\r\n$1\r\nv\r\n$1\r\n7\r\n";
         assert_eq!(buffer, expected);
     }
 }

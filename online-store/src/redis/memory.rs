@@ -56,7 +56,7 @@ mod tests {
 
     use feast::config::{OnlineStoreConfig, RedisConfig};
     use harness::Redis;
-    use model::WriteCounts;
+    use model::{WriteCounts, WriteMode};
 
     use crate::conformance::{PROJECT, batch, row, view};
     use crate::{Error, OnlineStore, PaceLimits, PreparedView, WriteLimits, redis};
@@ -106,7 +106,8 @@ mod tests {
     async fn evictions_since_the_preparation_fail_the_confirmation() {
         let server = Redis::start().expect("a Redis server");
         let store = connect(&server).await;
-        let early = store.prepare(&view("v", 1)).await.expect("it can be written");
+        let early =
+            store.prepare(&view("v", 1), &WriteMode::default()).await.expect("it can be written");
         write(&store, &early, 0..20_000).await;
         store.confirm(&early).await.expect("nothing was evicted");
 
@@ -117,7 +118,8 @@ mod tests {
         assert!(!refused.is_retryable(), "another attempt would evict as many");
 
         set(&server, "maxmemory", "0");
-        let late = store.prepare(&view("v", 1)).await.expect("it can be written");
+        let late =
+            store.prepare(&view("v", 1), &WriteMode::default()).await.expect("it can be written");
         write(&store, &late, 50_000..50_100).await;
         store.confirm(&late).await.expect("those were evicted before");
     }
@@ -130,7 +132,8 @@ mod tests {
         let store = OnlineStore::connect(&config, WriteLimits::default()).await;
         let store = store.expect("it lets us in");
         assert_eq!(store.server_memory().await.expect("it is no failure"), []);
-        let prepared = store.prepare(&view("v", 1)).await.expect("it can be written");
+        let prepared =
+            store.prepare(&view("v", 1), &WriteMode::default()).await.expect("it can be written");
         write(&store, &prepared, 0..10).await;
         store.confirm(&prepared).await.expect("nothing is known against it");
     }
@@ -143,7 +146,8 @@ mod tests {
         let begun = Instant::now();
         let store = OnlineStore::connect(&config(&server, None), limits).await;
         let store = store.expect("it lets us in");
-        let prepared = store.prepare(&view("v", 1)).await.expect("it can be written");
+        let prepared =
+            store.prepare(&view("v", 1), &WriteMode::default()).await.expect("it can be written");
         write(&store, &prepared, 0..4_000).await;
         write(&store, &prepared, 4_000..8_000).await;
         let taken = begun.elapsed();

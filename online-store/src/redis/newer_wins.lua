@@ -3,15 +3,17 @@
 -- A template: `script.rs` puts the view's fields, its TTL and the store's rule in at the marks, so
 -- that a row costs no table of its own.
 --
--- KEYS  the rows' keys
+-- KEYS  the rows' keys; of a fenced view the fence after them
 -- ARGV  1 one digit a row ('1': tombstone) or empty when there is none, then a row at a time:
 --       event time as a serialized google.protobuf.Timestamp and, unless it is a tombstone, one
---       value a feature
+--       value a feature; of a correcting call then seconds and nanoseconds of the interval's start
+--       and of its end; of a fenced view the token last
 -- Returns rows written, rows older than what is stored, rows equal in time to what is stored,
 --       tombstones written, tombstones equal in time to what is stored, rows without a stored time.
 -- An error ends with the row's number, so that the caller can name the key. Rows before it are
 -- written, which is harmless: they are found equal when the call is repeated.
 
+@guard
 local run, byte, KEYS, ARGV = redis.pcall, string.byte, KEYS, ARGV
 local stamp, ttl, features = @stamp, @ttl, @features
 local dead, at = ARGV[1], 1
@@ -20,28 +22,8 @@ local function failed(i, reply)
   return redis.error_reply((string.gsub(reply.err, '^%-', '')) .. ' [row ' .. (i - 1) .. ']')
 end
 
--- Seconds and nanoseconds apart: a double holds no 64-bit number of nanoseconds. The first seven
--- bytes of a varint are 49 bits, more than any Timestamp has; a tenth byte means a minus.
-local function decode(time)
-  local seconds, nanos, i, n = 0, 0, 1, #time
-  while i <= n do
-    local tag, number, scale, count, b = byte(time, i), 0, 1, 0, 0
-    repeat
-      i, count = i + 1, count + 1
-      b = byte(time, i)
-      if not b or count > 10 then return nil end
-      if count <= 7 then
-        number = number + b % 128 * scale
-        scale = scale * 128
-      end
-    until b < 128
-    if count == 10 then number = number - scale end
-    if tag == 8 then seconds = number elseif tag == 16 then nanos = number else return nil end
-    i = i + 1
-  end
-  return seconds, nanos
-end
-
+@time
+@inside
 -- The seconds of a time from 1978 to 3058, which take five bytes, plus what the bits that say "more
 -- to come" are worth; nil for any other. Most comparisons need no more.
 local function quick(time)
@@ -82,7 +64,7 @@ local function remove_features(key)
 end
 
 local written, older, equal, buried, equal_dead, unset = 0, 0, 0, 0, 0, 0
-for i = 1, #KEYS do
+for i = 1, #KEYS - @extra do
   local key, time = KEYS[i], ARGV[at + 1]
   local tombstone = dead ~= '' and byte(dead, i) == 49
   local verdict = 1
@@ -92,6 +74,7 @@ for i = 1, #KEYS do
       if type(stored) == 'table' then return failed(i, stored) end
       verdict = compare(time, stored)
       if not verdict then return failed(i, {err = 'BADTIME stored event time'}) end
+      @correct
     else
       unset = unset + 1
     end

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fred::error::ErrorKind;
 use fred::types::Value;
-use model::{RetryPolicy, ViewRef, WriteCounts};
+use model::{FencingToken, RetryPolicy, ViewRef, WriteCounts};
 
 use super::lane::Reply;
 use crate::error::{Error, Trouble, hex};
@@ -130,6 +130,34 @@ impl Failure {
         self
     }
 
+    /// Names whose fence it was, where that is what refused.
+    pub(super) fn of_fence(mut self, view: &ViewRef, token: FencingToken) -> Self {
+        if let Error::Refused { source, .. } = &self.error
+            && let Some(stored) = after_word(source.details(), "FENCED")
+        {
+            let stored = stored.parse().ok().map(FencingToken);
+            self.error = Error::Superseded { view: view.to_string(), token, stored };
+        }
+        self
+    }
+
+    /// Names what a marker met, where that is what refused.
+    pub(super) fn of_marker(mut self, view: &ViewRef, sequence: u64) -> Self {
+        if let Error::Refused { address, source } = &self.error {
+            let (address, details) = (address.clone(), source.details());
+            if let Some(stored) = after_word(details, "AHEAD") {
+                let stored = stored.split(' ').next().and_then(|number| number.parse().ok());
+                let (view, stored) = (view.to_string(), stored.unwrap_or(u64::MAX));
+                self.error = Error::MarkerAhead { view, sequence, stored };
+            } else if after_word(details, "REPLACED").is_some() {
+                self.error = Error::Restarted { address };
+            } else if after_word(details, "EMPTIED").is_some() {
+                self.error = Error::Emptied { store: address };
+            }
+        }
+        self
+    }
+
     /// The pause before the next try; `None` when there is none.
     pub(super) fn pause(&self, policy: RetryPolicy, failed: u32) -> Option<Duration> {
         let pause = policy.pause_after(failed)?;
@@ -219,6 +247,27 @@ pub(super) fn tally(address: &str, answer: Reply<'_>) -> Result<Tally, Failure> 
     Ok(Tally { written, older, equal, tombstoned, equal_tombstones, unset })
 }
 
+/// Reads an answer that says no more than that it was done.
+pub(super) fn status(address: &str, answer: Reply<'_>) -> Result<(), Failure> {
+    match answer {
+        Reply::Status => Ok(()),
+        other => Err(unexpected(address, other)),
+    }
+}
+
+/// A failure in the server's words.
+pub(super) fn said(address: &str, text: &str) -> Failure {
+    Failure::of_command(address, fred::error::Error::new(ErrorKind::Unknown, text.to_owned()))
+}
+
+/// The failure of an answer of another kind than was asked for.
+pub(super) fn unexpected(address: &str, answer: Reply<'_>) -> Failure {
+    match answer {
+        Reply::Error(text) => said(address, text),
+        other => unreadable(address, format!("{other:?} in place of an answer")),
+    }
+}
+
 /// The failure of an answer that no Redis gives.
 pub(super) fn unreadable(address: &str, what: String) -> Failure {
     Failure::lasting(Error::Answer { address: address.to_owned(), what })
@@ -252,6 +301,11 @@ fn first_word(details: &str) -> &str {
     let wrapped = details.strip_prefix("ERR Error running script");
     let text = wrapped.and_then(|text| text.split_once(": -")).map_or(details, |(_, text)| text);
     text.split([' ', '\r', '\n']).next().unwrap_or_default()
+}
+
+/// What a script of ours says after its code.
+fn after_word<'a>(details: &'a str, word: &str) -> Option<&'a str> {
+    (first_word(details) == word).then(|| details.split_once(' ').map_or("", |(_, rest)| rest))
 }
 
 /// Errors of the server begin with a code in capitals; errors of the client do not.

@@ -1,15 +1,18 @@
 //! A real Redis against the rules, its layout, and every way in which it can refuse.
 
+mod protocol;
+mod protocol_cluster;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use feast::config::{OnlineStoreConfig, RedisConfig, RedisNode, RedisServers, RedisTls};
 use feast::redis_layout::{encode_timestamp, feature_field};
 use harness::{Redis, Reply};
-use model::{RetryPolicy, WriteCounts};
+use model::{RetryPolicy, WriteCounts, WriteMode};
 
 use crate::conformance::{PROJECT, Row, batch, entity_key, int64, row, tombstone, view};
-use crate::{Error, OnlineStore, PreparedView, Trouble, WriteLimits};
+use crate::{Error, OWN_KEY_PREFIX, OnlineStore, PreparedView, Trouble, WriteLimits};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -51,7 +54,10 @@ async fn open() -> (OnlineStore, Redis) {
 }
 
 async fn prepared(store: &OnlineStore, name: &str, features: usize) -> PreparedView {
-    store.prepare(&view(name, features)).await.expect("the view can be written")
+    store
+        .prepare(&view(name, features), &WriteMode::default())
+        .await
+        .expect("the view can be written")
 }
 
 async fn write(
@@ -73,6 +79,20 @@ fn command(server: &Redis, words: &[&str]) -> Reply {
 
 fn of_key(server: &Redis, name: &str, entity: u32) -> Reply {
     server.command(&[name.as_bytes(), &key(entity)]).expect("the server answers")
+}
+
+/// All keys of a server, in order.
+fn keys(server: &Redis) -> Vec<Vec<u8>> {
+    let reply = command(server, &["KEYS", "*"]);
+    let keys = reply.items().expect("a list").iter().filter_map(Reply::bytes);
+    let mut keys: Vec<_> = keys.map(<[u8]>::to_vec).collect();
+    keys.sort();
+    keys
+}
+
+/// Those that are Feast's.
+fn of_feast(server: &Redis) -> Vec<Vec<u8>> {
+    keys(server).into_iter().filter(|key| !key.starts_with(OWN_KEY_PREFIX)).collect()
 }
 
 fn written(rows: u64) -> WriteCounts {
@@ -164,7 +184,11 @@ async fn features_that_share_a_field_are_refused() {
     let mut colliding = view("fv", 3);
     colliding.features[0].name = "f18433".to_owned();
     colliding.features[2].name = "f68910".to_owned();
-    let error = store.prepare(&colliding).await.expect_err("the fields collide").to_string();
+    let error = store
+        .prepare(&colliding, &WriteMode::default())
+        .await
+        .expect_err("the fields collide")
+        .to_string();
     assert!(error.contains("`f18433`") && error.contains("`f68910`"), "{error}");
     assert_eq!(command(&server, &["DBSIZE"]), Reply::Integer(0));
 }
@@ -185,7 +209,8 @@ async fn a_database_and_a_user_are_honoured() {
     write(&store, &view, &[row(1, 5, 1, 1)]).await.expect("the row is taken");
     assert_eq!(command(&server, &["DBSIZE"]), Reply::Integer(0));
     let Reply::Bulk(info) = command(&server, &["INFO", "keyspace"]) else { panic!("a text") };
-    assert!(String::from_utf8_lossy(&info).contains("db3:keys=1"));
+    // The row and the nonce.
+    assert!(String::from_utf8_lossy(&info).contains("db3:keys=2"));
 }
 
 #[tokio::test]
@@ -259,7 +284,7 @@ async fn a_write_outlives_a_server_that_is_full_for_a_while() {
     let rows: Vec<_> = (0..500).map(|entity| row(entity, 5, 1, 1)).collect();
     let (counts, ()) = tokio::join!(write(&store, &view, &rows), make_room);
     assert_eq!(counts.expect("there is room in time"), written(500));
-    assert_eq!(command(&server, &["DBSIZE"]), Reply::Integer(500));
+    assert_eq!(of_feast(&server).len(), 500);
 }
 
 /// Tells whether the server has answered with an error of this code.
@@ -375,7 +400,10 @@ async fn a_replica_is_refused_before_and_while_writing() {
     let store = connect(config(&replica), impatient()).await.expect("it lets us in");
     let one = prepared(&store, "replica", 1).await;
     command(&replica, &["REPLICAOF", "127.0.0.1", &primary.port().to_string()]);
-    let error = store.prepare(&view("replica", 1)).await.expect_err("it is a replica");
+    let error = store
+        .prepare(&view("replica", 1), &WriteMode::default())
+        .await
+        .expect_err("it is a replica");
     let read_only = Trouble::ReadOnly;
     assert!(matches!(&error, Error::Unavailable { trouble, .. } if *trouble == read_only));
     assert!(error.to_string().contains("primary"), "{error}");
@@ -390,8 +418,8 @@ async fn a_replica_is_refused_before_and_while_writing() {
 async fn a_node_of_a_cluster_is_refused() {
     let server = Redis::start_with(&["--cluster-enabled", "yes"]).expect("a Redis server");
     let store = connect(config(&server), impatient()).await.expect("it lets us in");
-    let view = prepared(&store, "cluster", 1).await;
-    let error = write(&store, &view, &[row(1, 5, 1, 1)]).await.expect_err("it serves no slot");
+    let prepared = store.prepare(&view("cluster", 1), &WriteMode::default()).await;
+    let error = prepared.expect_err("it serves no slot");
     let Error::Exhausted { source, .. } = error else { panic!("{error:?}") };
     let down = Trouble::ClusterDown;
     assert!(matches!(&*source, Error::Unavailable { trouble, .. } if *trouble == down));

@@ -7,10 +7,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use feast::redis_layout::decode_timestamp;
-use fred::error::{Error as ClientError, ErrorKind};
 
 use super::RedisView;
-use super::call::{self, Script};
+use super::call;
 use super::connection::Server;
 use super::lane::{Lane, Pipeline, Reply};
 use super::reply::{self, Failure};
@@ -107,7 +106,7 @@ impl Writing<'_> {
                 left.push(call[0]);
                 Ok(())
             }
-            other => Err(unexpected(&address, other)),
+            other => Err(reply::unexpected(&address, other)),
         };
         let sends = Sends { rows, calls: one_by_one(rows), limits, pace, is_asking: *is_asking };
         sends.run(lane, outcome, fill, take).await?;
@@ -152,7 +151,7 @@ impl Writing<'_> {
                         met.stale += 1;
                     }
                 }
-                other => return Err(named(unexpected(&address, other))),
+                other => return Err(named(reply::unexpected(&address, other))),
             }
             Ok(())
         };
@@ -174,22 +173,29 @@ impl Writing<'_> {
             calls = one_by_one(rows);
         }
         let (view, all) = (self.view, self.rows);
-        // A server that is about to get its first slot has not been given the script.
-        let script =
-            if self.is_asking { Script::Text(&view.script) } else { Script::Sha(&view.script_sha) };
+        let (script, is_cluster) = (view.script.call(self.is_asking), self.is_cluster);
         let fill = |pipeline: &mut Pipeline, call: &[u32]| {
-            call::write(&mut pipeline.commands, script, all, call);
+            let fence = view.guard.as_ref().map(|guard| {
+                // Of any of the rows: those of a call share a slot where slots matter.
+                (view.own.fence_of(all.key(call[0]), is_cluster), guard)
+            });
+            let fence = fence.as_ref().map(|(key, guard)| (&key[..], *guard));
+            call::write(&mut pipeline.commands, script, all, call, fence);
         };
         let Self { outcome, met, limits, pace, is_asking, .. } = self;
         let address = lane.address().to_owned();
         let mut unset = 0;
         let take = |call: &[u32], reply: Reply<'_>, outcome: &mut Outcome| {
             if let Reply::Error(text) = reply {
-                let failure = said(&address, text);
+                let failure = reply::said(&address, text);
                 if failure.stopped_half_way() {
                     outcome.uncertain.extend_from_slice(call);
                 }
-                return Err(failure.with_key(&view.place.view.view, |row| all.key(call[row])));
+                let named = failure.with_key(&view.place.view.view, |row| all.key(call[row]));
+                return Err(match &view.guard {
+                    Some(guard) => named.of_fence(&view.place.view.view, guard.token()),
+                    None => named,
+                });
             }
             let tally = reply::tally(&address, reply)?;
             outcome.done.extend_from_slice(call);
@@ -205,18 +211,18 @@ impl Writing<'_> {
 }
 
 /// Commands, each for some of the rows, in pipelines.
-struct Sends<'a> {
-    rows: &'a [u32],
-    calls: Vec<Range<usize>>,
-    limits: &'a WriteLimits,
-    pace: &'a Pace,
-    is_asking: bool,
+pub(super) struct Sends<'a> {
+    pub rows: &'a [u32],
+    pub calls: Vec<Range<usize>>,
+    pub limits: &'a WriteLimits,
+    pub pace: &'a Pace,
+    pub is_asking: bool,
 }
 
 impl Sends<'_> {
     /// Writes a command for each call and settles its rows by the reply. Rows that another server
     /// has for now are noted, and those whose reply does not come are in doubt.
-    async fn run(
+    pub(super) async fn run(
         &self,
         lane: &mut Lane,
         outcome: &mut Outcome,
@@ -245,7 +251,7 @@ impl Sends<'_> {
             if is_asking {
                 is_asked = !is_asked;
                 if is_asked {
-                    return asked(&address, reply);
+                    return reply::status(&address, reply);
                 }
             }
             let call = &self.rows[self.calls[answered.fetch_add(1, Ordering::Relaxed)].clone()];
@@ -266,7 +272,7 @@ impl Sends<'_> {
 }
 
 /// A call for each row.
-fn one_by_one(rows: &[u32]) -> Vec<Range<usize>> {
+pub(super) fn one_by_one(rows: &[u32]) -> Vec<Range<usize>> {
     (0..rows.len()).map(|at| at..at + 1).collect()
 }
 
@@ -276,26 +282,7 @@ fn asking(pipeline: &mut Pipeline) {
     pipeline.replies += 1;
 }
 
-fn asked(address: &str, reply: Reply<'_>) -> Result<(), Failure> {
-    match reply {
-        Reply::Status => Ok(()),
-        other => Err(unexpected(address, other)),
-    }
-}
-
 /// Tells whether an error is about `RESTORE` itself: unknown, forbidden, or of another format.
 fn is_no_restore(text: &str) -> bool {
     text.starts_with("ERR ") || text.starts_with("NOPERM")
-}
-
-/// A failure in the server's words.
-fn said(address: &str, text: &str) -> Failure {
-    Failure::of_command(address, ClientError::new(ErrorKind::Unknown, text.to_owned()))
-}
-
-fn unexpected(address: &str, reply: Reply<'_>) -> Failure {
-    match reply {
-        Reply::Error(text) => said(address, text),
-        other => reply::unreadable(address, format!("{other:?} in place of an answer")),
-    }
 }

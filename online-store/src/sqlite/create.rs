@@ -43,7 +43,7 @@ fn table(project: &str, storage_name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use feast::config::OnlineStoreConfig;
-    use model::{OnlineView, ViewRef};
+    use model::{OnlineView, ViewRef, WriteMode};
 
     use super::*;
     use crate::{OnlineStore, WriteLimits};
@@ -66,7 +66,7 @@ mod tests {
         let store = OnlineStore::connect(&config, WriteLimits::default()).await.expect("it opens");
         let view = ViewRef { project: "proj".to_owned(), storage_name: "fv".to_owned() };
         store
-            .prepare(&OnlineView { view, features: Vec::new() })
+            .prepare(&OnlineView { view, features: Vec::new() }, &WriteMode::default())
             .await
             .expect("a view can be written");
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use model::{EventTime, OnlineView};
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
-use super::table::Table;
+use super::table::{Table, exists};
 use super::write::reconcile;
 use crate::store::StoredRow;
 
@@ -50,8 +50,7 @@ pub(super) fn read(
 
 /// The statement for our own table; `None` while only Feast has written to this database.
 fn exact_times(connection: &Connection) -> rusqlite::Result<Option<CachedStatement<'_>>> {
-    let exists = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1";
-    if !connection.prepare_cached(exists)?.exists(["tidegate_event_times"])? {
+    if !exists(connection, "tidegate_event_times")? {
         return Ok(None);
     }
     let select = "SELECT event_ns, tombstone FROM tidegate_event_times

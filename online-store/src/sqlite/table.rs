@@ -27,7 +27,7 @@ impl Table {
         connection: &Connection,
         view: &ViewRef,
     ) -> Result<Self, Error> {
-        let name = format!("{}_{}", view.project, view.storage_name);
+        let name = name(view);
         let columns = columns(connection, &name).map_err(|source| Error::Sqlite {
             operation: "read the schema",
             path: path.to_owned(),
@@ -49,6 +49,17 @@ impl Table {
     pub(super) fn quoted(&self) -> String {
         format!("\"{}\"", self.name.replace('"', "\"\""))
     }
+}
+
+/// The name that Feast gives a view's table.
+pub(super) fn name(view: &ViewRef) -> String {
+    format!("{}_{}", view.project, view.storage_name)
+}
+
+/// Tells whether the database has a table.
+pub(super) fn exists(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    let select = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1";
+    connection.prepare_cached(select)?.exists([table])
 }
 
 fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {

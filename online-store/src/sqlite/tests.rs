@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use feast::config::OnlineStoreConfig;
-use model::{EventTime, WriteCounts};
+use model::{EventTime, WriteCounts, WriteMode};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -68,7 +68,7 @@ mod rules {
 async fn columns_are_those_of_feast() {
     let (store, repo) = open().await;
     let view = view("one", 1);
-    let prepared = store.prepare(&view).await.expect("the table is there");
+    let prepared = store.prepare(&view, &WriteMode::default()).await.expect("the table is there");
     let mut rows = batch(&[row(1, -1_500_000_000, 1, 7), row(2, 1_999_999_999, 1, 8)], 1, &[]);
     rows.created_times = Some(vec![Some(EventTime::from_nanos(-2_500_000_000)), None]);
     store.write(&prepared, rows).await.expect("both rows are taken");
@@ -87,7 +87,8 @@ async fn value_num_is_filled_where_the_table_has_it() {
          created_ts timestamp, PRIMARY KEY(entity_key, feature_name))",
     );
     let store = repo.store().await;
-    let prepared = store.prepare(&view("num", 1)).await.expect("the table is there");
+    let prepared =
+        store.prepare(&view("num", 1), &WriteMode::default()).await.expect("the table is there");
     store.write(&prepared, batch(&[row(1, 1, 1, 7)], 1, &[])).await.expect("the row is taken");
     let number: f64 = repo
         .connection()
@@ -99,7 +100,8 @@ async fn value_num_is_filled_where_the_table_has_it() {
 #[tokio::test]
 async fn a_row_that_feast_wrote_in_between_counts() {
     let (store, repo) = open().await;
-    let prepared = store.prepare(&view("one", 1)).await.expect("the table is there");
+    let prepared =
+        store.prepare(&view("one", 1), &WriteMode::default()).await.expect("the table is there");
     let write = async |rows: &[conformance::Row]| {
         store.write(&prepared, batch(rows, 1, &[])).await.expect("the store takes the batch")
     };
@@ -122,10 +124,11 @@ async fn a_row_that_feast_wrote_in_between_counts() {
 async fn a_missing_table_or_database_says_what_to_do() {
     let repo = Repo::new("CREATE TABLE conformance_old (entity_key BLOB, value BLOB)");
     let store = repo.store().await;
-    let error = store.prepare(&view("one", 1)).await.expect_err("no table");
+    let error = store.prepare(&view("one", 1), &WriteMode::default()).await.expect_err("no table");
     assert!(matches!(&error, Error::TableMissing { table, .. } if table == "conformance_one"));
     assert!(error.to_string().contains("feast apply") && !error.is_retryable(), "{error}");
-    let error = store.prepare(&view("old", 1)).await.expect_err("an old table");
+    let error =
+        store.prepare(&view("old", 1), &WriteMode::default()).await.expect_err("an old table");
     assert!(matches!(error, Error::ColumnMissing { column: "feature_name", .. }), "{error}");
 
     let missing = OnlineStoreConfig::Sqlite { path: repo.directory.path().join("other.db") };
@@ -155,7 +158,8 @@ async fn a_database_that_another_program_keeps_locked_is_a_retryable_failure() {
     };
     let config = OnlineStoreConfig::Sqlite { path: repo.path() };
     let store = OnlineStore::connect(&config, limits).await.expect("the store opens");
-    let prepared = store.prepare(&view("one", 1)).await.expect("the table is there");
+    let prepared =
+        store.prepare(&view("one", 1), &WriteMode::default()).await.expect("the table is there");
     let other = repo.connection();
     other.execute_batch("BEGIN IMMEDIATE").expect("the lock is free");
     let rows = batch(&[row(1, 1, 1, 1)], 1, &[]);
@@ -168,7 +172,8 @@ async fn a_database_that_another_program_keeps_locked_is_a_retryable_failure() {
 #[tokio::test]
 async fn a_stored_time_that_is_no_number_is_named() {
     let (store, repo) = open().await;
-    let prepared = store.prepare(&view("one", 1)).await.expect("the table is there");
+    let prepared =
+        store.prepare(&view("one", 1), &WriteMode::default()).await.expect("the table is there");
     let broken = "INSERT INTO conformance_one (entity_key, feature_name, value, event_ts)
                   VALUES (?1, 'f0', x'2009', '2024-01-01')";
     repo.connection().execute(broken, [entity_key(1, &[])]).expect("one statement");

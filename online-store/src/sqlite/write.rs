@@ -8,10 +8,11 @@ use std::fmt::Write as _;
 
 use feast::ValueType;
 use feast::text::value_text;
-use model::{EncodedBatch, EventTime, OnlineView, WriteCounts};
+use model::{EncodedBatch, EventTime, FencingToken, Interval, OnlineView, WriteCounts, WriteMode};
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior};
 
+use super::own;
 use super::table::Table;
 
 pub(super) const NANOS_PER_SECOND: i64 = 1_000_000_000;
@@ -25,6 +26,13 @@ pub(super) enum Problem {
     StoredTime {
         /// The entity key.
         key: Vec<u8>,
+    },
+    /// The fence is another's, or gone.
+    Superseded {
+        /// Our token.
+        token: FencingToken,
+        /// The token that is stored.
+        stored: Option<FencingToken>,
     },
 }
 
@@ -52,11 +60,12 @@ pub(super) fn write(
     connection: &mut Connection,
     table: &Table,
     view: &OnlineView,
+    mode: &WriteMode,
     batch: &EncodedBatch,
 ) -> Result<WriteCounts, Problem> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = begin(connection, table, mode)?;
     let mut counts = WriteCounts::default();
-    let mut writer = Writer::new(&transaction, table, view)?;
+    let mut writer = Writer::new(&transaction, table, view, mode)?;
     for row in 0..batch.len() {
         writer.write_row(batch, row, &mut counts)?;
     }
@@ -65,9 +74,26 @@ pub(super) fn write(
     Ok(counts)
 }
 
+/// Begins a transaction that is the only one to write until its end, and shows the fence.
+pub(super) fn begin<'c>(
+    connection: &'c mut Connection,
+    table: &Table,
+    mode: &WriteMode,
+) -> Result<Transaction<'c>, Problem> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let Some(token) = mode.fence {
+        let stored = own::fence(&transaction, &table.name)?;
+        if stored != Some(token) {
+            return Err(Problem::Superseded { token, stored });
+        }
+    }
+    Ok(transaction)
+}
+
 struct Writer<'a> {
     table: &'a Table,
     view: &'a OnlineView,
+    mode: &'a WriteMode,
     stored: Stored<'a>,
     upsert: CachedStatement<'a>,
     remove: CachedStatement<'a>,
@@ -79,11 +105,13 @@ impl<'a> Writer<'a> {
         transaction: &'a Transaction<'_>,
         table: &'a Table,
         view: &'a OnlineView,
+        mode: &'a WriteMode,
     ) -> rusqlite::Result<Self> {
         let name = table.quoted();
         Ok(Self {
             table,
             view,
+            mode,
             stored: Stored::new(transaction, table)?,
             upsert: transaction.prepare_cached(&upsert(table))?,
             remove: transaction
@@ -102,8 +130,8 @@ impl<'a> Writer<'a> {
         counts: &mut WriteCounts,
     ) -> Result<(), Problem> {
         let (key, event_time) = (batch.keys.get(row), batch.event_times[row]);
-        let stored = self.stored.event_time(key)?;
-        if stored.is_some_and(|stored| stored > EventTime::EPOCH && event_time <= stored) {
+        let stored = self.stored.times(key)?;
+        if stored.is_some_and(|stored| stored.refuses(event_time, self.mode)) {
             counts.stale += 1;
             return Ok(());
         }
@@ -144,14 +172,14 @@ impl<'a> Writer<'a> {
 }
 
 /// What is stored for an entity, by Feast's table and ours.
-struct Stored<'a> {
+pub(super) struct Stored<'a> {
     seconds: CachedStatement<'a>,
     exact: CachedStatement<'a>,
     table: &'a Table,
 }
 
 impl<'a> Stored<'a> {
-    fn new(connection: &'a Connection, table: &'a Table) -> rusqlite::Result<Self> {
+    pub(super) fn new(connection: &'a Connection, table: &'a Table) -> rusqlite::Result<Self> {
         // Rows of features that the view no longer has keep an older time.
         let seconds = format!("SELECT max(event_ts) FROM {} WHERE entity_key = ?1", table.quoted());
         let exact = "SELECT event_ns, tombstone FROM tidegate_event_times
@@ -163,7 +191,7 @@ impl<'a> Stored<'a> {
         })
     }
 
-    fn event_time(&mut self, key: &[u8]) -> Result<Option<EventTime>, Problem> {
+    pub(super) fn times(&mut self, key: &[u8]) -> Result<Option<Times>, Problem> {
         let seconds = self.seconds.query_row([key], |row| {
             Ok(match row.get_ref(0)? {
                 ValueRef::Null => Ok(None),
@@ -174,7 +202,26 @@ impl<'a> Stored<'a> {
         let exact = self.exact.query_row((&self.table.name, key), |row| {
             Ok((EventTime::from_nanos(row.get(0)?), row.get(1)?))
         });
-        Ok(certainly_stale(seconds, exact.optional()?))
+        Ok(times(seconds, exact.optional()?))
+    }
+}
+
+/// The event time of a stored row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Times {
+    /// What counts as its event time.
+    pub counted: EventTime,
+    /// The event time up to which a row is certainly stale.
+    stale: EventTime,
+}
+
+impl Times {
+    /// Tells whether a row of this event time is refused.
+    fn refuses(self, new: EventTime, mode: &WriteMode) -> bool {
+        let is_stale = self.stale > EventTime::EPOCH && new <= self.stale;
+        let is_corrected =
+            |interval: Interval| new == self.counted || interval.contains(self.counted);
+        is_stale && !mode.correct.is_some_and(is_corrected)
     }
 }
 
@@ -182,12 +229,13 @@ impl<'a> Stored<'a> {
 /// process, and zones reach twelve hours west of UTC.
 const FEAST_SHIFT_NANOS: i64 = 12 * 3_600 * NANOS_PER_SECOND;
 
-/// The event time up to which a row is certainly stale: ours where it counts, else the least that
-/// what Feast stored may mean. A row that may be newer is written, as Feast would write it.
-fn certainly_stale(seconds: Option<i64>, exact: Option<(EventTime, bool)>) -> Option<EventTime> {
+/// What the stored times mean. A row is certainly stale up to ours where it counts, else up to the
+/// least that what Feast stored may mean; one that may be newer is written, as Feast would write it.
+fn times(seconds: Option<i64>, exact: Option<(EventTime, bool)>) -> Option<Times> {
     let counted = reconcile(seconds, exact)?;
     let is_ours = exact.is_some_and(|(exact, _)| exact == counted);
-    Some(if is_ours { counted } else { counted.plus_nanos(-FEAST_SHIFT_NANOS) })
+    let stale = if is_ours { counted } else { counted.plus_nanos(-FEAST_SHIFT_NANOS) };
+    Some(Times { counted, stale })
 }
 
 /// The event time that counts: ours where it agrees with Feast's table, else Feast's.
@@ -255,10 +303,10 @@ mod unit {
     fn what_feast_wrote_west_of_utc_does_not_refuse_a_newer_row() {
         let hours = |hours: i64| hours * 3_600;
         let at = |seconds: i64| EventTime::from_nanos(seconds * NANOS_PER_SECOND);
-        let stale = certainly_stale(Some(hours(20)), None);
-        assert_eq!(stale, Some(at(hours(8))), "twelve hours may be the zone's");
+        let stale = |exact| times(Some(hours(20)), exact).map(|times| times.stale);
+        assert_eq!(stale(None), Some(at(hours(8))), "twelve hours may be the zone's");
         let ours = Some((at(hours(20)), false));
-        assert_eq!(certainly_stale(Some(hours(20)), ours), Some(at(hours(20))), "ours are exact");
+        assert_eq!(stale(ours), Some(at(hours(20))), "ours are exact");
     }
 
     #[test]

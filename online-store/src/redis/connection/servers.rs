@@ -111,7 +111,17 @@ impl Servers {
 
     /// The place in the list of the server that holds a key.
     pub(in crate::redis) fn owner(&self, key: &[u8]) -> usize {
-        if self.is_cluster() { usize::from(self.owners[usize::from(Self::slot(key))]) } else { 0 }
+        if self.is_cluster() { self.owner_of_slot(Self::slot(key)) } else { 0 }
+    }
+
+    /// The place in the list of the server that holds a slot.
+    pub(in crate::redis) fn owner_of_slot(&self, slot: u16) -> usize {
+        self.owners.get(usize::from(slot)).copied().map_or(0, usize::from)
+    }
+
+    /// Tells whether the same servers hold the same slots in both maps, whenever they were made.
+    pub(in crate::redis) fn is_same_map(&self, other: &Self) -> bool {
+        self.list == other.list && self.owners == other.owners
     }
 
     /// A key's slot: of what stands in its first `{…}`, or of the whole key.
