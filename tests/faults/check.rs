@@ -2,12 +2,12 @@
 //!
 //! Everything is read past the program, but for what only it can tell (attempts and leases).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ::tests::ledger::Known;
 use anyhow::{Context, Result, bail, ensure};
-use api::{RunDetail, StatusReport};
-use model::{AttemptState, WindowState};
+use api::{AttemptDetail, RunDetail, StatusReport, WindowDetail};
+use model::{AttemptState, EventTime, WindowState};
 
 use crate::oracle::{ENTITIES, Held, Source, Span, hour_nanos};
 use crate::source::VIEWS;
@@ -15,8 +15,9 @@ use crate::stored::{self, Stored};
 use crate::world::World;
 
 /// What the ledger must have none of once everything has ended, as tables and conditions.
-const LEFT_OVER: [(&str, &str); 4] = [
+const LEFT_OVER: [(&str, &str); 5] = [
     ("mirrors", "1 = 1"),
+    ("attempts", "state = 'running'"),
     ("windows", "state = 'open'"),
     ("jobs", "state IN ('pending', 'running')"),
     ("runs", "state IN ('pending', 'running')"),
@@ -82,38 +83,52 @@ pub(crate) fn watermarks_grow(
     Ok(())
 }
 
-/// Checks that every token has committed at most once in its view, that every committed window
-/// was committed by one attempt, and that it has landed.
-pub(crate) fn tokens_commit_once(
+/// Checks that every committed window was committed by one attempt and has landed, that a token
+/// was one job's alone, and that none has committed after a newer one of its view has.
+pub(crate) fn tokens_are_obeyed(
     runs: &[RunDetail],
     coverage: &BTreeMap<String, Known>,
 ) -> Result<()> {
-    let mut tokens = BTreeSet::new();
+    let mut jobs = BTreeMap::new();
+    let mut commits = BTreeMap::<&str, Vec<(EventTime, u64)>>::new();
     for job in runs.iter().flat_map(|run| &run.jobs) {
+        let view = job.storage_name.as_str();
         for window in &job.windows {
-            let attempts = window.attempts.iter();
-            let committed: Vec<u64> = attempts
-                .filter(|attempt| attempt.state == AttemptState::Committed)
-                .map(|attempt| attempt.token)
-                .collect();
-            let window_id = window.window_id;
-            let is_committed = window.state == WindowState::Committed;
-            ensure!(
-                committed.len() == usize::from(is_committed),
-                "window {window_id} is {}, and these tokens have committed it: {committed:?}",
-                window.state
-            );
-            for token in committed {
-                let is_first = tokens.insert((job.storage_name.clone(), token));
-                ensure!(is_first, "token {token} of `{}` has committed twice", job.storage_name);
+            for attempt in &window.attempts {
+                let owner = *jobs.entry((view, attempt.token)).or_insert(job.job_id);
+                let token = attempt.token;
+                ensure!(owner == job.job_id, "two jobs of `{view}` had token {token}");
             }
+            let committed = commit_of(window)?;
             let span = (window.interval.start.nanos(), window.interval.end.nanos());
-            let known = coverage.get(&job.storage_name);
-            let has_landed = known.is_some_and(|known| covers(&known.intervals, span));
-            ensure!(has_landed || !is_committed, "window {window_id} has not landed: {span:?}");
+            let known = coverage.get(view).filter(|known| covers(&known.intervals, span));
+            let has_landed = known.is_some() || committed.is_none();
+            ensure!(has_landed, "window {} has not landed: {span:?}", window.window_id);
+            commits.entry(view).or_default().extend(committed);
         }
     }
+    for (view, mut commits) in commits {
+        commits.sort_unstable();
+        let is_late = |pair: &&[(EventTime, u64)]| pair[0].1 > pair[1].1 && pair[0].0 < pair[1].0;
+        let late = commits.windows(2).find(is_late);
+        ensure!(late.is_none(), "a token of `{view}` has committed after a newer one: {late:?}");
+    }
     Ok(())
+}
+
+/// When a window was committed and by which token, if it was.
+fn commit_of(window: &WindowDetail) -> Result<Option<(EventTime, u64)>> {
+    let is_commit = |attempt: &&AttemptDetail| attempt.state == AttemptState::Committed;
+    let commits: Vec<&AttemptDetail> = window.attempts.iter().filter(is_commit).collect();
+    let is_committed = window.state == WindowState::Committed;
+    ensure!(
+        commits.len() == usize::from(is_committed),
+        "window {} is {}, and these attempts have committed it: {commits:?}",
+        window.window_id,
+        window.state
+    );
+    let at = |attempt: &&AttemptDetail| Some((attempt.ended_at?, attempt.token));
+    commits.first().map(|commit| at(commit).context("a commit has a time")).transpose()
 }
 
 /// Tells whether one of the intervals holds the span.
@@ -163,7 +178,7 @@ pub(crate) fn is_settled(world: &World<'_>, runs: &[RunDetail], hours: i64) -> R
         ensure!(covers(&known.intervals, whole), "{whole:?} of `{name}` has not landed: {known:?}");
         is_exact(view, &world.sources[view], &known.intervals, &stored)?;
     }
-    tokens_commit_once(runs, &coverage)?;
+    tokens_are_obeyed(runs, &coverage)?;
     is_mirrored(world, &coverage)
 }
 
@@ -193,6 +208,7 @@ pub(crate) fn place_of(view: &str) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use ::tests::dice::Dice;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -257,6 +273,86 @@ mod tests {
         watermarks_grow(&mut before, &known(7, 7))?;
         assert!(watermarks_grow(&mut before.clone(), &known(6, 6)).is_err());
         assert!(watermarks_grow(&mut before, &known(9, 8)).is_err());
+        Ok(())
+    }
+
+    const UUID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+    const OTHER: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
+
+    fn at(second: u32) -> String {
+        format!("2024-01-01T00:00:{second:02}Z")
+    }
+
+    /// A run of one job with a window an attempt: token, second of its end, and state.
+    fn run_of(job: &str, attempts: &[(u64, u32, &str)]) -> RunDetail {
+        let window = |&(token, second, state): &(u64, u32, &str)| {
+            let committed = state == "committed";
+            json!({
+                "window_id": UUID,
+                "interval": { "start": at(0), "end": at(1) },
+                "state": if committed { "committed" } else { "failed" },
+                "rows_max": 1, "bytes": 1, "partitions": 1, "partitions_done": 1,
+                "source_path": "data", "source_files": 1, "receipt": null,
+                "watermark_before": null, "watermark_after": null, "error": null,
+                "opened_at": at(1), "closed_at": at(second),
+                "attempts": [{
+                    "attempt_id": UUID, "number": 1, "token": token, "correcting": false,
+                    "state": state, "error": null, "started_at": at(1), "ended_at": at(second),
+                }],
+            })
+        };
+        let windows: Vec<Value> = attempts.iter().map(window).collect();
+        let run = json!({
+            "run_id": UUID, "project": "p", "kind": "interval", "state": "succeeded",
+            "correct": false, "rebuild": false, "requested_start": at(0), "requested_end": at(1),
+            "views": ["v"], "idempotency_key": "key", "admitted_at": at(0), "started_at": at(0),
+            "finished_at": at(9), "jobs_total": 1, "jobs_landed": 1, "host": null, "pid": null,
+            "heartbeat_at": null, "program_version": "0", "cancel_requested": false,
+            "warnings": [],
+            "jobs": [{
+                "job_id": job, "view": "v", "storage_name": "v", "version": null,
+                "state": "succeeded", "interval": null, "reason": null, "warnings": [],
+                "receipt": null, "bad_rows": [], "progress": null, "started_at": at(0),
+                "finished_at": at(9), "windows": windows,
+            }],
+        });
+        serde_json::from_value(run).expect("it is a run")
+    }
+
+    fn landed() -> BTreeMap<String, Known> {
+        let known = Known { watermark: None, intervals: vec![(0, i64::MAX)] };
+        BTreeMap::from([("v".to_owned(), known)])
+    }
+
+    #[test]
+    fn tokens_that_are_obeyed_pass() -> Result<()> {
+        let first = run_of(UUID, &[(1, 2, "committed"), (1, 3, "committed"), (1, 4, "failed")]);
+        let second = run_of(OTHER, &[(2, 5, "committed"), (3, 6, "committed")]);
+        tokens_are_obeyed(&[second, first], &landed())
+    }
+
+    #[test]
+    fn a_late_commit_a_shared_token_and_a_commit_that_did_not_land_are_found() {
+        let first = run_of(UUID, &[(1, 2, "committed"), (1, 6, "committed")]);
+        let late = [first.clone(), run_of(OTHER, &[(2, 5, "committed")])];
+        let error = tokens_are_obeyed(&late, &landed()).expect_err("1 came after 2").to_string();
+        assert!(error.contains("after a newer one"), "{error}");
+
+        let shared = [first.clone(), run_of(OTHER, &[(1, 8, "failed")])];
+        let error = tokens_are_obeyed(&shared, &landed()).expect_err("1 is shared").to_string();
+        assert!(error.contains("two jobs"), "{error}");
+
+        let error = tokens_are_obeyed(&[first], &BTreeMap::new()).expect_err("nothing has landed");
+        assert!(error.to_string().contains("has not landed"), "{error}");
+    }
+
+    #[test]
+    fn a_key_of_no_run_and_one_of_two_runs_are_found() -> Result<()> {
+        let (run, keys) = (run_of(UUID, &[]), ["key".to_owned()]);
+        keys_make_one_run(&[run.clone()], &keys)?;
+        assert!(keys_make_one_run(&[run.clone(), run.clone()], &keys).is_err());
+        assert!(keys_make_one_run(&[], &keys).is_err());
+        assert!(keys_make_one_run(&[run], &[]).is_err(), "a run of a key that nobody sent");
         Ok(())
     }
 }

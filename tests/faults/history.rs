@@ -437,8 +437,8 @@ impl<'a> History<'a> {
     /// What holds in the end.
     fn check_settled(&mut self) -> Result<()> {
         let held = wait_for(LEASE_TTL * 4, || {
-            let status = self.world.scheduler()?.views()?;
-            Ok(check::nothing_is_held(&status).is_ok().then_some(()))
+            let status = self.world.scheduler()?.views();
+            Ok(status.ok().filter(|status| check::nothing_is_held(status).is_ok()))
         })?;
         ensure!(held.is_some(), "a view stays held after everything has ended");
         let scheduler = self.world.scheduler()?;

@@ -22,6 +22,7 @@ const FAILURES: u32 = 4;
 /// Makes every change of the ledger ask a sequence whether it shall fail. A sequence is not rolled
 /// back, so what has failed has failed, and the same again may go through.
 const FAILING: &str = "\
+DROP SCHEMA IF EXISTS faults CASCADE; \
 CREATE SCHEMA faults; \
 CREATE SEQUENCE faults.asked; \
 CREATE FUNCTION faults.fail() RETURNS trigger LANGUAGE plpgsql AS $$ \
@@ -69,7 +70,7 @@ pub(crate) fn begin(world: &mut World<'_>, fault: Fault) -> Result<()> {
         Fault::PostgresSerialization => {
             if world.ledger.exists()? {
                 let script = FAILING.replace("{FAILURES}", &FAILURES.to_string());
-                world.postgres.psql(&world.database, &script)?;
+                insist(world, &script)?;
             }
         }
         Fault::RedisRestart => world.redis.kill(),
@@ -96,15 +97,7 @@ pub(crate) fn end(world: &mut World<'_>, fault: Fault) -> Result<()> {
         }
         Fault::PostgresRestart => world.postgres.restart()?,
         Fault::RedisRestart => world.redis.restart()?,
-        Fault::PostgresSerialization => {
-            // It takes every table's lock, in an order that is not the program's: a deadlock that
-            // PostgreSQL breaks at our cost is tried again.
-            let mut tried = 0;
-            while let Err(error) = world.postgres.psql(&world.database, FAILING_NO_MORE) {
-                tried += 1;
-                ensure!(tried < 20, "the ledger cannot be given back: {error:#}");
-            }
-        }
+        Fault::PostgresSerialization => insist(world, FAILING_NO_MORE)?,
         Fault::RedisReadOnly => redis(world, &["REPLICAOF", "NO", "ONE"])?,
         Fault::RedisOutOfMemory => redis(world, &["CONFIG", "SET", "maxmemory", "0"])?,
         Fault::Slow(server) => world.link(server).delay(Duration::ZERO),
@@ -135,6 +128,18 @@ fn kill(world: &mut World<'_>) {
 fn redis(world: &World<'_>, command: &[&str]) -> Result<()> {
     let reply = world.redis.command(command)?;
     ensure!(!matches!(reply, Reply::Error(_)), "{command:?}: {reply:?}");
+    Ok(())
+}
+
+/// Runs a script that takes every table's lock, in an order that is not the program's: a deadlock
+/// that PostgreSQL breaks at our cost is tried again.
+fn insist(world: &World<'_>, script: &str) -> Result<()> {
+    const TRIES_MAX: u32 = 20;
+    let mut tried = 1;
+    while let Err(error) = world.postgres.psql(&world.database, script) {
+        ensure!(tried < TRIES_MAX, "the ledger cannot be changed: {error:#}");
+        tried += 1;
+    }
     Ok(())
 }
 

@@ -56,7 +56,11 @@ impl<'a> World<'a> {
         let url = format!("postgresql://postgres@127.0.0.1:{}/{database}", to_postgres.port());
         let mut settings = configuration(PROJECT, redis_store(to_redis.port()));
         settings["registry"] = json!({ "registry_type": "sql", "path": url });
-        settings["tidegate"] = json!({ "max_rows_per_second": ROWS_PER_SECOND });
+        settings["tidegate"] = json!({
+            "max_rows_per_second": ROWS_PER_SECOND,
+            // Whether what was lost is written again without being asked for.
+            "rebuild_lost": dice.once_in(2),
+        });
         let repo = Repo::new(&settings)?;
         let sources: Vec<Source> =
             VIEWS.iter().map(|(_, has_ends)| Source::draw(dice, *has_ends)).collect();
