@@ -120,8 +120,8 @@ impl<'a> History<'a> {
     }
 
     fn interval(&mut self) -> Ask {
-        let start = self.dice.between(0, HOURS);
-        let end = self.dice.between(start + 1, HOURS + 1);
+        let start = self.dice.between(0, HOURS - FILE_HOURS);
+        let end = self.dice.between(start + FILE_HOURS, HOURS + 1);
         self.hours = self.hours.max(end);
         let mut request = RunRequest::new(RunKind::Interval);
         (request.start, request.end) = (Some(hour(start)), Some(hour(end)));
@@ -157,13 +157,11 @@ impl<'a> History<'a> {
 
     /// Draws what any request may have besides.
     fn drawn(&mut self, mut request: RunRequest) -> Ask {
-        if self.dice.once_in(2) {
-            let kept = usize::try_from(self.dice.below(VIEWS.len() as u64)).unwrap_or_default();
-            request.views = vec![VIEWS[kept].0.to_owned()];
+        if self.dice.once_in(3) {
+            request.views = vec![self.dice.one(&VIEWS).0.to_owned()];
         }
-        request.window = [None, Some("6h"), Some("1d")]
-            [usize::try_from(self.dice.below(3)).unwrap_or_default()]
-        .map(str::to_owned);
+        // Several windows mostly, so that a run lasts, and faults fall between them too.
+        request.window = self.dice.one(&[None, Some("3h"), Some("6h")]).map(str::to_owned);
         request.newest_first = self.dice.once_in(4);
         Ask { request, corrects: None }
     }
@@ -243,9 +241,10 @@ impl<'a> History<'a> {
 
     /// The fault begins at some moment of the run.
     fn fault_within(&mut self, ask: &Ask, key: &str, fault: Fault) -> Result<RunDetail> {
-        const RUN: Duration = Duration::from_millis(1_500);
+        const LATEST: Duration = Duration::from_millis(1_200);
         let run = self.submit(&ask.request, key)?;
-        let moment = self.dice.duration(Duration::ZERO, RUN);
+        // Rather early than late: some runs are short.
+        let moment = LATEST.mul_f64(self.dice.fraction().powi(2));
         if let Some(detail) = self.wait_for_end(&run, moment)? {
             self.missed += 1;
             self.tell(&format!("{fault} came too late"));
@@ -331,6 +330,9 @@ impl<'a> History<'a> {
     fn note(&mut self, ask: &Ask, detail: &RunDetail) {
         let state = detail.run.state;
         self.tell(&format!("run {} is {state}", detail.run.run_id));
+        for warning in &detail.warnings {
+            self.tell(&format!("  warning: {warning}"));
+        }
         for job in &detail.jobs {
             if let Some(reason) = &job.reason {
                 self.tell(&format!("  {}: {}: {reason}", job.view, job.state));

@@ -16,7 +16,7 @@ pub(crate) const HOURS: i64 = 96;
 /// The hours of one file.
 pub(crate) const FILE_HOURS: i64 = 24;
 /// Entities of each view, from 0.
-pub(crate) const ENTITIES: i64 = 40;
+pub(crate) const ENTITIES: i64 = 100;
 /// Of so many hours of an entity one has a row.
 const HOURS_PER_ROW: u64 = 4;
 /// Of so many rows of a view with `active_when` one says that the entity is not active.

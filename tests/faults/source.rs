@@ -24,8 +24,10 @@ pub(crate) fn project() -> Project {
 fn view(name: &str, has_ends: bool) -> View {
     let features = [("f", ValueType::Int64), ("g", ValueType::Int64)];
     let mut view = View::new(name, &format!("data/{name}"), &features);
-    // An instant of history, so that incremental runs start here and not a year ago.
-    view.intervals = vec![(START_MICROS, START_MICROS)];
+    // An instant of history, so that incremental runs start here and not a year ago. Before the
+    // first row: what Feast has recorded counts as landed.
+    let before = START_MICROS - HOUR_MICROS;
+    view.intervals = vec![(before, before)];
     if has_ends { view.tag("tidegate.active_when", "active") } else { view }
 }
 

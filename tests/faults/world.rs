@@ -19,7 +19,7 @@ use crate::source::{PROJECT, VIEWS, project, write_all};
 use crate::watcher::Watcher;
 
 /// Slow enough that faults fall into a run, and that a run of all rows takes some seconds.
-const ROWS_PER_SECOND: u64 = 1_500;
+const ROWS_PER_SECOND: u64 = 600;
 /// Enough logs for a report: those of the schedulers that lived last.
 const LOGS_MAX: usize = 4;
 
