@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_key_of_no_run_and_one_of_two_runs_are_found() -> Result<()> {
         let (run, keys) = (run_of(UUID, &[]), ["key".to_owned()]);
-        keys_make_one_run(&[run.clone()], &keys)?;
+        keys_make_one_run(std::slice::from_ref(&run), &keys)?;
         assert!(keys_make_one_run(&[run.clone(), run.clone()], &keys).is_err());
         assert!(keys_make_one_run(&[], &keys).is_err());
         assert!(keys_make_one_run(&[run], &[]).is_err(), "a run of a key that nobody sent");
