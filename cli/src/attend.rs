@@ -135,7 +135,8 @@ impl Attendant<'_> {
     ) -> anyhow::Result<Outcome> {
         let (client, notices, on_stop) = (self.client, self.notices, self.on_stop);
         let mut heard = pin!(hear(client, notices, self.shown, run));
-        let (mut stage, mut asking, mut cancelling) = (Stage::Watching, None, None);
+        let mut asking: Option<tokio::task::JoinHandle<Step>> = None;
+        let (mut stage, mut cancelling) = (Stage::Watching, None);
         loop {
             let step = match kept.take() {
                 Some(signal) => signal::decide(signal, stage, on_stop, signal::has_person()),

@@ -8,7 +8,8 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use jobs::{FeatureSink, FeatureSinks, KnownKeys, Refusal, SinkError};
 use model::{
-    EncodedBatch, Interval, Marker, MemoryState, OnlineView, RowSize, ViewRef, WriteCounts, WriteMode,
+    EncodedBatch, Interval, Marker, MemoryState, OnlineView, RowSize, ViewRef, WriteCounts,
+    WriteMode,
 };
 use online_store::{OnlineStore, PreparedView};
 
