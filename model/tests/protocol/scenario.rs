@@ -106,7 +106,7 @@ const QUIET: Scenario = Scenario {
 };
 
 pub(crate) const TAKEOVERS: Scenario =
-    Scenario { name: "takeovers", reaches: &[COMMIT, WHOLE, TAKEOVER], ..QUIET };
+    Scenario { name: "takeovers", attempts: 4, reaches: &[COMMIT, WHOLE, TAKEOVER], ..QUIET };
 
 pub(crate) const CHANGING_SOURCE: Scenario = Scenario {
     name: "a source that changes under open attempts",
