@@ -22,6 +22,7 @@ fn receipt() -> Receipt {
         entities: 10,
         counts: WriteCounts { written: 6, stale: 2, tombstoned: 1 },
         refused: 1,
+        swept: 0,
         bytes_written: 512,
         event_time_min: Some(EventTime::EPOCH),
         event_time_max: None,

@@ -95,7 +95,11 @@ const UNCOMMITTED: &str = "
 const KNOWN: &str = "SELECT COUNT(*) FROM attempts WHERE attempt_id = $1";
 
 const SET_FENCED: &str = "
-    UPDATE views SET fenced = 1 WHERE project = $1 AND storage_name = $2
+    UPDATE views SET fenced = 1 WHERE project = $1 AND storage_name = $2 AND fenced = 0
+";
+
+const SET_SETTLED: &str = "
+    UPDATE views SET fenced = 2 WHERE project = $1 AND storage_name = $2
 ";
 
 /// When the last attempt whose writes carried no fence was last known to be at work.
@@ -298,6 +302,26 @@ impl Ledger {
             Ok(last.map(|last| (EventTime::from_nanos(last), now)))
         };
         fence.await.map_err(failed)
+    }
+
+    /// Notes that no write without the fence can arrive any more at a view.
+    ///
+    /// # Errors
+    /// [`Error::Lease`], [`Error::Superseded`].
+    pub async fn settle(&self, view: &ViewRef, token: FencingToken) -> Result<(), Error> {
+        let failed = |source| Error::Lease { what: format!("view `{view}`"), source };
+        let mut transaction = self.begin().await.map_err(failed)?;
+        watermark::lock(&mut transaction, view).await.map_err(failed)?;
+        if !lease::holds(&mut transaction, view, token).await.map_err(failed)? {
+            return Err(Error::Superseded { view: view.clone(), token });
+        }
+        sqlx::query(SET_SETTLED)
+            .bind(&view.project)
+            .bind(&view.storage_name)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)
     }
 
     /// Begins a transaction on an attempt, once its token is known to be the view's.

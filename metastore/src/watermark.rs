@@ -72,9 +72,15 @@ pub struct ViewState {
     pub committed: Option<Marker>,
     /// Whether every write carries the fence.
     pub fenced: bool,
+    /// Whether no write without one can arrive any more.
+    pub settled: bool,
     /// Why the online store no longer has all that landed, if so.
     pub lost: Option<String>,
 }
+
+/// The view's column `fenced`: 0 before its first correction, 1 once writes carry the fence, and this
+/// once no write without one can arrive any more.
+const SETTLED: i64 = 2;
 
 const SET_LOST: &str = "
     UPDATE views SET lost = $3 WHERE project = $1 AND storage_name = $2
@@ -205,6 +211,7 @@ fn state(row: &Read<'_>, intervals: IntervalSet) -> sqlx::Result<ViewState> {
         updated_at: row.time("updated_at")?,
         committed: committed(row)?,
         fenced: row.flag("fenced")?,
+        settled: row.number("fenced")? >= SETTLED,
         lost: row.text_opt("lost")?,
     })
 }

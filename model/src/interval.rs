@@ -44,7 +44,7 @@ impl fmt::Display for Interval {
 ///
 /// Adding one that touches or overlaps others merges them, so the set's size is the number of
 /// gaps plus one, however many runs went into it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct IntervalSet(Vec<Interval>);
 

@@ -14,7 +14,7 @@ use crate::id::AttemptId;
 ///
 /// Written to the online store after the attempt's last row and before the ledger's commit, so
 /// that it is either the ledger's last commit or the one that was about to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Marker {
     /// Counts the commits of the view, from 1.
     pub sequence: u64,

@@ -8,7 +8,7 @@ use crate::interval::{Interval, IntervalSet};
 use crate::time::EventTime;
 
 /// What has been materialized of one view, and up to where without a gap.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Coverage {
     intervals: IntervalSet,
     watermark: Option<EventTime>,

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jobs::{Attempt, Checkpoints, FeatureSink, Outcome, Refusal, SinkError, WindowPlan};
-use metastore::{Begun, Commit, Ledger, MirrorRow, NewAttempt, WindowRow};
-use model::{AttemptId, Interval, Marker, Receipt, ViewRef, WriteMode};
+use metastore::{Begun, Commit, Ledger, MirrorRow, NewAttempt, ViewState, WindowRow};
+use model::{Agreement, AttemptId, Interval, Marker, Receipt, ViewRef, WriteMode};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -103,12 +103,12 @@ impl JobContext<'_> {
             .coverage(view)
             .await?
             .ok_or_else(|| Error::Ledger(metastore::Error::ViewUnknown { view: view.clone() }))?;
-        // A rebuild of a view that was corrected brings its corrections back too: a store that was
-        // replaced by an older copy of itself may have what they replaced.
+        // A rebuild corrects: a store that was replaced by an older copy of itself may have what
+        // has been replaced since.
         let correcting = trigger.correct
-            || (trigger.rebuild && state.fenced)
-            || self.is_source_changed(view, &plan, attempt_id).await?;
-        if correcting && !state.fenced {
+            || trigger.rebuild
+            || self.is_left_half_done(view, &plan, attempt_id).await?;
+        if correcting && !state.settled {
             self.fence(view).await?;
         }
         let fenced = state.fenced || correcting;
@@ -118,7 +118,10 @@ impl JobContext<'_> {
         };
         let sink_error = |source| Error::Sink { view: selected.view.name.clone(), source };
         let sink = self.sinks.open(&online, &mode).await.map_err(sink_error)?;
+        // Looked at again now that the store's identity is known: one that was emptied since the
+        // job looked would get a marker that hides it.
         let stored = self.sinks.marker(view).await.map_err(sink_error)?;
+        self.check_marker(&state, stored, trigger).await?;
         let source = pinned(&plan);
         let identity = sink.identity();
         let new = NewAttempt {
@@ -141,9 +144,30 @@ impl JobContext<'_> {
         Ok(Ready { plan, sink, new, begun, partitions, sequence })
     }
 
-    /// Tells whether an attempt that was not committed may have left rows of another source: those
-    /// that the source has no more must not stay.
-    async fn is_source_changed(
+    /// Fails an incremental attempt on a store that has lost what landed.
+    async fn check_marker(
+        &self,
+        state: &ViewState,
+        stored: Option<Marker>,
+        trigger: &Trigger,
+    ) -> Result<(), Error> {
+        let is_known = match &stored {
+            Some(marker) => self.scheduler.ledger()?.knows(marker).await?,
+            None => false,
+        };
+        let agreement = Agreement::of(state.committed, stored, is_known);
+        if agreement.is_sound() || trigger.rebuild || !trigger.is_incremental() {
+            return Ok(());
+        }
+        let agreement = agreement.to_string();
+        let view = &self.held.claimed.job.view;
+        self.scheduler.ledger()?.mark_lost(view, &agreement).await?;
+        Err(Error::StoreLost { agreement })
+    }
+
+    /// Tells whether an attempt that was not committed may have left what must not stay: rows of
+    /// another source, or the rest of a correction.
+    async fn is_left_half_done(
         &self,
         view: &ViewRef,
         plan: &WindowPlan,
@@ -161,12 +185,12 @@ impl JobContext<'_> {
             .collect();
         let changed = earlier.iter().any(|attempt| {
             let files = attempt.source["files"].as_array();
-            files.into_iter().flatten().any(|file| !listed.contains(&pin_of(file)))
+            attempt.correcting || files.into_iter().flatten().any(|file| !listed.contains(&pin_of(file)))
         });
         if changed {
             self.warn(
-                "the source was changed since an attempt that did not land, so this one corrects \
-                 what it may have left"
+                "an attempt before this one did not land, and corrected or read another state of the \
+                 source, so this one corrects what it may have left"
                     .to_owned(),
             );
         }
@@ -179,13 +203,13 @@ impl JobContext<'_> {
         let token = self.held.claimed.token;
         let ledger = self.scheduler.ledger()?;
         let last = insist!(ledger.fence(view, token)).await?;
-        let Some((last, now)) = last else { return Ok(()) };
-        let over = last.nanos().saturating_add(nanos(self.scheduler.settings.lease + SETTLE));
-        let left = u64::try_from(over.saturating_sub(now.nanos())).unwrap_or(0);
-        if left > 0 {
+        if let Some((last, now)) = last {
+            let over = last.nanos().saturating_add(nanos(self.scheduler.settings.lease + SETTLE));
+            let left = u64::try_from(over.saturating_sub(now.nanos())).unwrap_or(0);
             tokio::time::sleep(Duration::from_nanos(left)).await;
         }
-        Ok(())
+        // Only now need a later correction not wait: this one may end before it has waited.
+        insist!(ledger.settle(view, token)).await
     }
 
     /// Writes what is not written yet; when it returns, every row is acknowledged and the online
