@@ -264,6 +264,7 @@ impl JobContext<'_> {
         };
         // Repeated after a lost answer it changes nothing.
         self.insist(async |ledger| ledger.commit(&commit).await).await?;
+        self.scheduler.tally.attempt_committed(&commit.receipt);
         Ok(())
     }
 
