@@ -8,7 +8,7 @@ use feast::config::{OnBadRow, OnlineStoreConfig, RedisConfig, RedisNode, RedisSe
 use feast::{Field, JoinKey, ValueType};
 use jobs::encode::{EncodeSpec, Encoder};
 use jobs::session::BATCH_ROWS;
-use model::{EncodedBatch, FeatureColumn, OnlineView, ViewRef, WriteCounts};
+use model::{EncodedBatch, FeatureColumn, OnlineView, ViewRef, WriteCounts, WriteMode};
 use online_store::{OnlineStore, PreparedView, WriteLimits};
 
 use crate::dataset::{self, Dataset, Day};
@@ -47,7 +47,7 @@ impl Store {
             view: ViewRef { project: PROJECT.to_owned(), storage_name },
             features: dataset::features().map(feature).collect(),
         };
-        let view = store.prepare(&view).await?;
+        let view = store.prepare(&view, &WriteMode::default()).await?;
         Ok(Self { store, view })
     }
 

@@ -1,8 +1,15 @@
 //! Verbs and flags. The first ones are Feast's own, letter for letter.
+//!
+//! What goes into a run has a file of its own, because it is also what a server is asked for.
+
+mod run;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use model::RunState;
+
+pub use run::{Incremental, Interval, OnStop, Rerun, Selection, State, Submission};
 
 /// Moves features from the offline store to the online store, and can say what has landed.
 #[derive(Debug, Parser)]
@@ -31,9 +38,25 @@ pub struct Args {
     )]
     pub metastore: Option<String>,
 
+    /// A server of ours to ask, instead of doing it in this process; no repository is read then.
+    #[arg(long, global = true, value_name = "URL", env = "TIDEGATE_SERVER")]
+    pub server: Option<String>,
+
+    /// A file with the token for the server, instead of the variable TIDEGATE_TOKEN.
+    #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// PEM certificates to trust for the server, in place of the machine's own.
+    #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_CA")]
+    pub ca: Option<PathBuf>,
+
     /// How to print the result on stdout.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+
+    /// Where to stop dead, for tests of what happens then: `STEP` or `STEP:N`.
+    #[arg(long, global = true, value_name = "STEP", hide = true)]
+    pub fail_point: Option<String>,
 
     /// What to do.
     #[command(subcommand)]
@@ -83,9 +106,32 @@ pub enum Output {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Materialize each view from where it has got to END.
-    MaterializeIncremental(Incremental),
+    MaterializeIncremental {
+        /// The run.
+        #[command(flatten)]
+        run: Incremental,
+        /// How it is begun.
+        #[command(flatten)]
+        submission: Submission,
+    },
     /// Materialize every view from START to END, whatever has landed.
-    Materialize(Interval),
+    Materialize {
+        /// The run.
+        #[command(flatten)]
+        run: Interval,
+        /// How it is begun.
+        #[command(flatten)]
+        submission: Submission,
+    },
+    /// Do once more what failed, what is missing, or all of an interval.
+    Rerun {
+        /// The run.
+        #[command(flatten)]
+        run: Rerun,
+        /// How it is begun.
+        #[command(flatten)]
+        submission: Submission,
+    },
     /// Show what a run would read, without writing anything.
     Plan {
         /// The run.
@@ -96,10 +142,10 @@ pub enum Verb {
     Status,
     /// List runs, newest first.
     Runs {
-        /// Only the newest so many.
-        #[arg(long, default_value_t = 20)]
-        limit: u32,
-        /// Show one run instead.
+        /// Which runs.
+        #[command(flatten)]
+        list: RunsList,
+        /// One run instead.
         #[command(subcommand)]
         one: Option<RunsVerb>,
     },
@@ -121,6 +167,33 @@ pub enum Planned {
     MaterializeIncremental(Incremental),
     /// What `materialize START END` would do.
     Materialize(Interval),
+    /// What `rerun` would do.
+    Rerun(Rerun),
+}
+
+/// Which runs to list.
+#[derive(Debug, ClapArgs)]
+pub struct RunsList {
+    /// Only the newest so many.
+    #[arg(long, default_value_t = 20)]
+    pub limit: u32,
+    /// Only runs in this state: `pending`, `running`, `succeeded`, `failed`, `cancelled` or
+    /// `interrupted`.
+    #[arg(long, value_parser = run_state)]
+    pub state: Option<RunState>,
+    /// Only runs of this view.
+    #[arg(long, value_name = "NAME")]
+    pub view: Option<String>,
+    /// Only runs since then: ISO 8601, or how long ago, such as `2h`.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+}
+
+fn run_state(text: &str) -> Result<RunState, String> {
+    RunState::parse(text).ok_or_else(|| {
+        let states: Vec<&str> = RunState::ALL.iter().map(|state| state.as_str()).collect();
+        format!("it is one of {}", states.join(", "))
+    })
 }
 
 /// Verbs on one run.
@@ -131,56 +204,16 @@ pub enum RunsVerb {
         /// The run's id, as `tidegate runs` lists it.
         run_id: String,
     },
-}
-
-/// `materialize-incremental`.
-#[derive(Debug, ClapArgs)]
-pub struct Incremental {
-    /// Last instant to materialize: ISO 8601, UTC when it has no offset.
-    pub end: String,
-    /// Which views and how.
-    #[command(flatten)]
-    pub selection: Selection,
-}
-
-/// `materialize`.
-#[derive(Debug, ClapArgs)]
-pub struct Interval {
-    /// First instant to materialize: ISO 8601, UTC when it has no offset.
-    #[arg(requires = "end", required_unless_present = "disable_event_timestamp")]
-    pub start: Option<String>,
-    /// Last instant to materialize.
-    #[arg(required_unless_present = "disable_event_timestamp")]
-    pub end: Option<String>,
-    /// Materialize everything from 1970 to now; rows keep their event times.
-    #[arg(long, conflicts_with_all = ["start", "end"])]
-    pub disable_event_timestamp: bool,
-    /// Which views and how.
-    #[command(flatten)]
-    pub selection: Selection,
-}
-
-/// Which views, and how.
-#[derive(Debug, ClapArgs)]
-pub struct Selection {
-    /// A view to materialize; may be given several times. All by default.
-    #[arg(short = 'v', long = "views", value_name = "NAME")]
-    pub views: Vec<String>,
-    /// The version of the one view that is named: `latest`, `v2` or `version2`.
-    #[arg(long)]
-    pub version: Option<String>,
-    /// Keep an end in the future instead of cutting it to now.
-    #[arg(long)]
-    pub allow_future: bool,
-    /// Succeed when there is no view to materialize.
-    #[arg(long)]
-    pub allow_empty: bool,
-    /// Write nothing when it may not fit into Redis's memory, instead of warning.
-    #[arg(long)]
-    pub refuse_over_memory: bool,
-    /// Views side by side; `tidegate.parallel` or 2 by default.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub parallel: Option<u16>,
+    /// Show what happens to a run until it ends, and exit as it does.
+    Watch {
+        /// The run's id, as `tidegate runs` lists it.
+        run_id: String,
+    },
+    /// Ask a run to end; what has landed stays.
+    Cancel {
+        /// The run's id, as `tidegate runs` lists it.
+        run_id: String,
+    },
 }
 
 /// `get-online-features`.

@@ -10,36 +10,79 @@ mod status;
 
 use std::collections::BTreeMap;
 
+use api::{Client, Code};
+
 use crate::args::{Args, Verb};
 use crate::repo::Repo;
+use crate::{request, server};
 
 /// What every verb needs.
 pub struct Context {
     /// The command line.
     pub args: Args,
-    /// The repository.
-    pub repo: Repo,
+    /// Where the verb is carried out.
+    pub place: Place,
     /// The environment as it was at the start.
     pub environment: BTreeMap<String, String>,
+}
+
+/// Where a verb is carried out.
+pub enum Place {
+    /// In this process, on a repository.
+    Repo(Box<Repo>),
+    /// At a server; no repository is read.
+    Server(Client),
+}
+
+impl Context {
+    fn new(args: Args, environment: BTreeMap<String, String>) -> anyhow::Result<Self> {
+        let place = match server::client(&args, &environment)? {
+            Some(client) => Place::Server(client),
+            None => Place::Repo(Box::new(Repo::load(&args, &environment)?)),
+        };
+        Ok(Self { args, place, environment })
+    }
+
+    /// The repository, for a verb that no server can carry out.
+    fn repo(&self, verb: &str) -> Result<&Repo, UsageError> {
+        match &self.place {
+            Place::Repo(repo) => Ok(repo),
+            Place::Server(_) => Err(not_at_a_server(verb)),
+        }
+    }
+}
+
+fn not_at_a_server(verb: &str) -> UsageError {
+    UsageError(format!(
+        "`{verb}` is not done by a server; run it without --server and TIDEGATE_SERVER, where the \
+         repository is"
+    ))
 }
 
 /// Runs the verb and returns the exit code.
 pub async fn run(args: Args, environment: BTreeMap<String, String>) -> anyhow::Result<u8> {
     if let Verb::Demo { directory } = &args.verb {
+        if server::url(&args).is_some() {
+            return Err(not_at_a_server("demo").into());
+        }
         return demo::run(directory.clone(), &environment).await;
     }
-    let repo = Repo::load(&args, &environment)?;
-    let context = Context { args, repo, environment };
+    let context = Context::new(args, environment)?;
     match &context.args.verb {
-        Verb::MaterializeIncremental(run) => {
-            materialize::run(&context, materialize::incremental(&context, run)?).await
+        Verb::MaterializeIncremental { run, submission } => {
+            materialize::run(&context, request::incremental(run)?, submission).await
         }
-        Verb::Materialize(run) => {
-            materialize::run(&context, materialize::interval(&context, run)?).await
+        Verb::Materialize { run, submission } => {
+            let request = request::interval(run, scheduler::now())?;
+            materialize::run(&context, request, submission).await
         }
-        Verb::Plan { run } => plan::run(&context, run).await,
+        Verb::Rerun { run, submission } => {
+            let request = request::rerun(run, scheduler::now())?;
+            materialize::run(&context, request, submission).await
+        }
+        Verb::Plan { run } => plan::run(&context, &request::planned(run, scheduler::now())?).await,
         Verb::Status => status::run(&context).await,
-        Verb::Runs { limit, one } => runs::run(&context, *limit, one.as_ref()).await,
+        Verb::Runs { list, one } => runs::run(&context, list, one.as_ref()).await,
         Verb::GetOnlineFeatures(read) => read::run(&context, read).await,
         Verb::Migrate => migrate::run(&context).await,
         Verb::Demo { .. } => unreachable!("handled above, without a repository"),
@@ -56,4 +99,42 @@ pub fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<UsageError>()
         || error.is::<feast::datetime::Error>()
         || error.downcast_ref::<scheduler::Error>().is_some_and(scheduler::Error::is_usage)
+        || error.downcast_ref::<api::client::Error>().is_some_and(is_refused_request)
+}
+
+/// Tells whether the server refused what this process would have taken for a mistake on the
+/// command line.
+fn is_refused_request(error: &api::client::Error) -> bool {
+    use api::client::Error;
+    if matches!(
+        error,
+        Error::Address { .. } | Error::Token | Error::Authority(_) | Error::NoAuthority
+    ) {
+        return true;
+    }
+    error.code().is_some_and(|code| match code {
+        Code::InvalidBody
+        | Code::InvalidRequest
+        | Code::UnknownProject
+        | Code::UnknownView
+        | Code::UnknownRun
+        | Code::NotMaterializable
+        | Code::IdempotencyMismatch
+        | Code::InvalidIdempotencyKey => true,
+        Code::NotFound
+        | Code::MethodNotAllowed
+        | Code::NoViews
+        | Code::RunEnded
+        | Code::Unauthenticated
+        | Code::Forbidden
+        | Code::BodyTooLarge
+        | Code::Timeout
+        | Code::Overloaded
+        | Code::Stopping
+        | Code::MetastoreUnavailable
+        | Code::RegistryUnavailable
+        | Code::OnlineStoreUnavailable
+        | Code::UnsupportedMediaType
+        | Code::Internal => false,
+    })
 }

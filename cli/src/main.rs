@@ -3,11 +3,17 @@
 #![allow(unreachable_pub, reason = "nothing of a binary can be reached from outside")]
 
 mod args;
+mod attend;
 mod command;
 mod embedded;
+mod follow;
 mod output;
 mod progress;
 mod repo;
+mod request;
+mod server;
+mod service;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;

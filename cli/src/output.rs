@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use anyhow::Context;
+use api::{JobReport, PlanReport, RunReport, ViewPlan};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use model::{ByteSize, EventTime, Interval, RunState};
-use scheduler::{JobReport, PlanReport, RunReport, ViewPlan};
 use serde::Serialize;
 
 use crate::args::Output;
@@ -125,6 +125,11 @@ fn run_text(report: &RunReport, store: &str) -> String {
         RunState::Interrupted => {
             "interrupted: views that had not ended are not committed; run it again".to_owned()
         }
+        RunState::Cancelled => format!(
+            "{landed} of {} views landed before it was cancelled; `tidegate rerun --run` does the \
+             rest",
+            report.jobs.len()
+        ),
         _ => format!("{landed} of {} views landed in {store}", report.jobs.len()),
     };
     format!("{text}\n\nrun {} {}: {summary}", report.run_id, report.state)
@@ -163,6 +168,13 @@ fn plan_text(report: &PlanReport) -> String {
         let name = &view.view;
         if let Some(source) = &view.source {
             text.push_str(&format!("\n{name}: reads {source}"));
+        }
+        if view.windows.len() > 1 {
+            let count = view.windows.len();
+            text.push_str(&format!("\n{name}: in {count} windows, each committed by itself"));
+        }
+        if view.correct {
+            text.push_str(&format!("\n{name}: corrects what is stored of the interval"));
         }
         for warning in &view.warnings {
             text.push_str(&format!("\nwarning: {name}: {warning}"));

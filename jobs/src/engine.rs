@@ -6,6 +6,8 @@ mod partitions;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use model::{Receipt, invariant};
 
 use crate::attempt::Attempt;
@@ -56,7 +58,18 @@ pub struct Outcome {
 /// # Cancel safety
 /// Dropped, it stops what it has begun: no write begins afterwards. Rows whose write was under way
 /// may still land, as those of a process that was killed may.
-pub async fn run(
+pub fn run<'a>(
+    session: &'a Session,
+    plan: &'a WindowPlan,
+    sink: Arc<dyn FeatureSink>,
+    attempt: &'a Attempt,
+    progress: &'a Arc<Progress>,
+) -> BoxFuture<'a, Result<Outcome, Error>> {
+    // Boxed, because other crates' compilers do not see that its nested futures are `Send`.
+    attempt_window(session, plan, sink, attempt, progress).boxed()
+}
+
+async fn attempt_window(
     session: &Session,
     plan: &WindowPlan,
     sink: Arc<dyn FeatureSink>,

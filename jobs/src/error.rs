@@ -3,6 +3,7 @@
 use datafusion::error::DataFusionError;
 
 use crate::encode;
+use crate::sink::{Refusal, SinkError};
 use crate::source::ReadError;
 
 /// Why a window could not be planned or run.
@@ -223,7 +224,8 @@ pub enum Error {
     },
     /// A correction has more entity keys than memory holds.
     #[error(
-        "a correction of view `{view}` must remember every entity key it writes, and they do not          fit into half of the memory limit; cut smaller windows, or raise \
+        "a correction of view `{view}` must remember every entity key it writes, and they do not \
+         fit into half of the memory limit; cut smaller windows, or raise \
          `tidegate.memory_limit`"
     )]
     Keys {
@@ -243,6 +245,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// What a sink's refusal means to the attempt at a view.
+    pub fn of_sink(view: &str, error: SinkError) -> Self {
+        let (view, retryable, source) = (view.to_owned(), error.is_retryable(), error.source);
+        match error.refusal {
+            Refusal::Passing | Refusal::Lasting => Self::Sink { view, retryable, source },
+            Refusal::Lost => Self::Unconfirmed { view, retryable, source },
+            Refusal::Superseded => Self::Superseded { view, source },
+            Refusal::Cancelled => Self::Cancelled { view },
+        }
+    }
+
     /// Tells whether running the window again from its start, at once, is the way out: what went
     /// wrong is over, but an attempt cannot go on from it.
     pub fn asks_for_new_attempt(&self) -> bool {

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use model::{EncodedBatch, Interval, Marker, WriteCounts};
 
 use crate::sink::{FeatureSink, KnownKeys, Refusal, SinkError};
@@ -130,16 +132,17 @@ impl FeatureSink for Guarded {
         self.sink.mark(marker, wait_replicas).await
     }
 
-    async fn stored_inside(
-        &self,
+    fn stored_inside<'a>(
+        &'a self,
         interval: Interval,
-        known: &KnownKeys<'_>,
-    ) -> Result<Vec<Vec<u8>>, SinkError> {
-        self.guard.check()?;
-        self.sink.stored_inside(interval, known).await
+        known: KnownKeys<'a>,
+    ) -> BoxStream<'a, Result<Vec<Vec<u8>>, SinkError>> {
+        let checked =
+            |keys| std::future::ready(self.guard.check().map(|()| keys).map_err(Into::into));
+        self.sink.stored_inside(interval, known).and_then(checked).boxed()
     }
 
-    async fn remove(&self, keys: Vec<Vec<u8>>) -> Result<u64, SinkError> {
+    async fn remove(&self, keys: &[Vec<u8>]) -> Result<u64, SinkError> {
         self.guard.check()?;
         self.sink.remove(keys).await
     }

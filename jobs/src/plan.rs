@@ -15,6 +15,8 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use feast::config::OnBadRow;
 use feast::{FeatureView, ValueType};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use model::Interval;
 use serde::Serialize;
 
@@ -114,7 +116,12 @@ impl WindowPlan {
     ///
     /// # Errors
     /// A source that cannot be read, a missing column, a type that the view's cannot be made from.
-    pub async fn new(session: &Session, spec: WindowSpec) -> Result<Self, Error> {
+    pub fn new(session: &Session, spec: WindowSpec) -> BoxFuture<'_, Result<Self, Error>> {
+        // Boxed, because other crates' compilers do not see that its nested futures are `Send`.
+        Self::plan(session, spec).boxed()
+    }
+
+    async fn plan(session: &Session, spec: WindowSpec) -> Result<Self, Error> {
         let view = &spec.view;
         let location = resolve(
             &view.source.path,

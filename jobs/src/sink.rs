@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use model::{
     EncodedBatch, Interval, Marker, MemoryState, OnlineView, RowSize, ViewRef, WriteCounts,
     WriteMode,
@@ -33,7 +34,7 @@ pub struct SinkError {
 impl SinkError {
     /// Tells whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
-        self.refusal == Refusal::Passing
+        matches!(self.refusal, Refusal::Passing | Refusal::Lost)
     }
 }
 
@@ -44,6 +45,8 @@ pub enum Refusal {
     Passing,
     /// The same request fails until someone changes something.
     Lasting,
+    /// What was acknowledged may be gone: the window is to be run again from its start.
+    Lost,
     /// Another attempt holds the view, or may hold it: this one must stop and not come back.
     Superseded,
     /// The run was cancelled.
@@ -54,6 +57,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Passing | Self::Lasting => "the online store did not do as it was asked",
+            Self::Lost => "the online store may have lost what it had acknowledged",
             Self::Superseded => "another attempt has taken the view over, or may have",
             Self::Cancelled => "the run was cancelled",
         })
@@ -61,7 +65,7 @@ impl fmt::Display for Refusal {
 }
 
 /// Tells of an entity key in the store's bytes whether it is known.
-pub type KnownKeys<'a> = dyn Fn(&[u8]) -> bool + Send + Sync + 'a;
+pub type KnownKeys<'a> = &'a (dyn Fn(&[u8]) -> bool + Sync);
 
 /// Takes encoded rows of one view into an online store, in the mode it was opened with.
 #[async_trait]
@@ -91,15 +95,16 @@ pub trait FeatureSink: Send + Sync + fmt::Debug {
     async fn mark(&self, marker: &Marker, wait_replicas: u32) -> Result<(), SinkError>;
 
     /// The keys of the view that are not known and whose stored event time, in whole
-    /// microseconds, lies inside the interval. A tombstone counts as stored.
+    /// microseconds, lies inside the interval, in bounded batches; some may come twice. A
+    /// tombstone counts as stored.
     ///
     /// # Errors
     /// When the store could not be read.
-    async fn stored_inside(
-        &self,
+    fn stored_inside<'a>(
+        &'a self,
         interval: Interval,
-        known: &KnownKeys<'_>,
-    ) -> Result<Vec<Vec<u8>>, SinkError>;
+        known: KnownKeys<'a>,
+    ) -> BoxStream<'a, Result<Vec<Vec<u8>>, SinkError>>;
 
     /// Removes the view's rows of keys as if they had never been written, and tells how many there
     /// were. A row whose stored event time is not inside the interval that the sink corrects
@@ -107,7 +112,7 @@ pub trait FeatureSink: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// When the store did not do so for some of them; the call may be repeated.
-    async fn remove(&self, keys: Vec<Vec<u8>>) -> Result<u64, SinkError>;
+    async fn remove(&self, keys: &[Vec<u8>]) -> Result<u64, SinkError>;
 }
 
 /// Opens the sinks of one online store.

@@ -98,3 +98,52 @@ impl ExecutionPlan for SkipExec {
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, nothing)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use arrow::array::{Int64Array, RecordBatch};
+    use datafusion::datasource::memory::MemorySourceConfig;
+    use datafusion::physical_expr::Partitioning;
+    use datafusion::physical_expr::expressions::Column;
+    use datafusion::physical_plan::execute_stream_partitioned;
+    use datafusion::physical_plan::repartition::RepartitionExec;
+    use futures::TryStreamExt;
+
+    use super::*;
+
+    const BATCHES: i64 = 400;
+    const ROWS: i64 = 8_192;
+
+    /// Two inputs of so many batches, which share their memory.
+    fn input() -> Arc<dyn ExecutionPlan> {
+        let numbers = Int64Array::from_iter_values(0..ROWS);
+        let batch = RecordBatch::try_from_iter([("key", Arc::new(numbers) as _)]).unwrap();
+        let batches = vec![batch.clone(); BATCHES as usize / 2];
+        MemorySourceConfig::try_new_exec(&[batches.clone(), batches], batch.schema(), None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_skipped_output_takes_no_memory_even_while_its_plan_is_held() {
+        let keys = vec![Arc::new(Column::new("key", 0)) as _];
+        let spread = RepartitionExec::try_new(input(), Partitioning::Hash(keys, 8)).unwrap();
+        let skip = SkipExec::new(Arc::new(spread), (1..8).collect());
+        let plan: Arc<dyn ExecutionPlan> = Arc::new(skip);
+        let context = Arc::new(TaskContext::default());
+        let streams = execute_stream_partitioned(Arc::clone(&plan), Arc::clone(&context)).unwrap();
+        let count = |stream: SendableRecordBatchStream| {
+            stream.try_fold((0, 0), |(rows, most), batch| {
+                let held = context.memory_pool().reserved();
+                std::future::ready(Ok((rows + batch.num_rows(), held.max(most))))
+            })
+        };
+        let counted = futures::future::try_join_all(streams.into_iter().map(count)).await.unwrap();
+        let (rows, most) = counted[0];
+        assert!((BATCHES * ROWS / 10..BATCHES * ROWS / 6).contains(&(rows as i64)), "{rows}");
+        assert!(counted[1..].iter().all(|&(rows, _)| rows == 0));
+        // All outputs together are 26 MB.
+        assert!(most < 2 << 20, "{most} bytes were held");
+        drop(plan);
+    }
+}

@@ -184,20 +184,16 @@ impl Source {
     pub async fn select(&self, need: &Need, interval: Interval) -> Result<Selection, Error> {
         let merged = schema::merge(self, need)?;
         let (schema, column) = (&merged.file_schema, need.event_time.source.as_str());
-        let files = futures::stream::iter(self.files.iter().enumerate())
-            .map(|(index, file)| {
-                let partition_values = merged.partition_values(&file.listed);
-                async move {
-                    let (footer, row_groups) =
-                        self.row_groups(file, schema, column, interval).await?;
-                    Ok::<_, Error>(SelectedFile {
-                        footer,
-                        file: index,
-                        partition_values,
-                        row_groups,
-                    })
-                }
-            })
+        // Collected, so that no closure over borrowed files lives while one is waited for.
+        let mut choices = Vec::with_capacity(self.files.len());
+        for (index, file) in self.files.iter().enumerate() {
+            let partition_values = merged.partition_values(&file.listed);
+            choices.push(async move {
+                let (footer, row_groups) = self.row_groups(file, schema, column, interval).await?;
+                Ok::<_, Error>(SelectedFile { footer, file: index, partition_values, row_groups })
+            });
+        }
+        let files = futures::stream::iter(choices)
             .buffered(footer::FOOTERS_AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;

@@ -11,6 +11,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use datafusion::error::DataFusionError;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use model::{EncodedBatch, Interval, Marker, WriteCounts};
 
 use crate::engine::{unwritten, write_wanted};
@@ -43,21 +46,10 @@ pub(crate) async fn sweep(
     sink: &Arc<dyn FeatureSink>,
     log: &KeyLog,
 ) -> Result<Swept, Error> {
-    let unknown = {
-        let keys = log.finish();
-        let known = move |key: &[u8]| keys.contains(key);
-        sink.stored_inside(plan.interval(), &known).await
-    };
-    let unknown = unknown.map_err(|error| unwritten(plan, error))?;
-    if unknown.is_empty() {
+    let wanted = Arc::new(unknown(plan, sink.as_ref(), log).await?);
+    if wanted.0.is_empty() {
         return Ok(Swept::default());
     }
-    let bytes: usize = unknown.iter().map(|key| key.len() + KEY_OVERHEAD).sum();
-    log.hold(bytes).map_err(|error| Error::Keys {
-        view: plan.view().to_owned(),
-        source: datafusion::error::DataFusionError::External(Box::new(error)),
-    })?;
-    let wanted = Arc::new(Wanted(unknown.into_iter().collect()));
     let restoring = Arc::new(Restoring::new(Arc::clone(sink)));
     let mut swept = Swept::default();
     if let Some(earlier) = plan.earlier(session).await? {
@@ -69,9 +61,26 @@ pub(crate) async fn sweep(
     }
     let gone = restoring.without(&wanted);
     if !gone.is_empty() {
-        swept.entities += sink.remove(gone).await.map_err(|error| unwritten(plan, error))?;
+        swept.entities += sink.remove(&gone).await.map_err(|error| unwritten(plan, error))?;
     }
     Ok(swept)
+}
+
+/// The keys that the store has inside a plan's interval and that are not in the log.
+async fn unknown(plan: &WindowPlan, sink: &dyn FeatureSink, log: &KeyLog) -> Result<Wanted, Error> {
+    let keys = log.finish();
+    let known = |key: &[u8]| keys.contains(key);
+    let mut batches = sink.stored_inside(plan.interval(), &known);
+    let mut unknown = HashSet::new();
+    while let Some(batch) = batches.try_next().await.map_err(|error| unwritten(plan, error))? {
+        let bytes: usize = batch.iter().map(|key| key.len() + KEY_OVERHEAD).sum();
+        log.hold(bytes).map_err(|error| Error::Keys {
+            view: plan.view().to_owned(),
+            source: DataFusionError::External(Box::new(error)),
+        })?;
+        unknown.extend(batch);
+    }
+    Ok(Wanted(unknown))
 }
 
 /// Hands rows on to a sink and remembers their keys.
@@ -120,15 +129,15 @@ impl FeatureSink for Restoring {
         self.sink.mark(marker, wait_replicas).await
     }
 
-    async fn stored_inside(
-        &self,
+    fn stored_inside<'a>(
+        &'a self,
         interval: Interval,
-        known: &KnownKeys<'_>,
-    ) -> Result<Vec<Vec<u8>>, SinkError> {
-        self.sink.stored_inside(interval, known).await
+        known: KnownKeys<'a>,
+    ) -> BoxStream<'a, Result<Vec<Vec<u8>>, SinkError>> {
+        self.sink.stored_inside(interval, known)
     }
 
-    async fn remove(&self, keys: Vec<Vec<u8>>) -> Result<u64, SinkError> {
+    async fn remove(&self, keys: &[Vec<u8>]) -> Result<u64, SinkError> {
         self.sink.remove(keys).await
     }
 }

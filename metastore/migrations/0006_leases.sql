@@ -14,5 +14,5 @@ CREATE TABLE leases (
     PRIMARY KEY (project, storage_name)
 );
 
--- The leases of a job, to extend and to release them.
-CREATE INDEX leases_of_job ON leases (job_id);
+-- Who holds what: few of many, since a lease that was given back names no job.
+CREATE INDEX leases_of_job ON leases (job_id) WHERE job_id IS NOT NULL;

@@ -167,6 +167,9 @@ ALTER TABLE windows_v7 RENAME TO windows;
 -- The newest runs of a project, for listing and for pruning.
 CREATE INDEX runs_newest ON runs (project, admitted_at, run_id);
 
+-- The newest runs of all projects.
+CREATE INDEX runs_latest ON runs (admitted_at, run_id);
+
 -- One run a key.
 CREATE UNIQUE INDEX runs_by_key ON runs (project, idempotency_key);
 
@@ -179,12 +182,19 @@ CREATE INDEX jobs_of_run ON jobs (run_id, position, job_id);
 -- The last job of a view, for `tidegate status`.
 CREATE INDEX jobs_newest ON jobs (project, storage_name, admitted_at, job_id);
 
+-- The runs of a view.
+CREATE INDEX jobs_of_view ON jobs (view_name, run_id);
+
 -- The windows of a job, and the cascade of its deletion.
 CREATE INDEX windows_of_job ON windows (job_id, position, window_id);
 
 -- The windows of a view that did not land: what is to be run again, and what may be half written.
 CREATE INDEX windows_left ON windows (project, storage_name, interval_start)
     WHERE state <> 'committed';
+
+-- The windows of a view that landed, to see what later landed over one that did not.
+CREATE INDEX windows_landed ON windows (project, storage_name, interval_end)
+    WHERE state = 'committed';
 
 -- The attempts at a window, and the cascade of its deletion.
 CREATE INDEX attempts_of_window ON attempts (window_id, number);

@@ -7,7 +7,7 @@ use model::{Coverage, EventTime, Interval, ViewRef, invariant};
 use sqlx::AnyConnection;
 
 use crate::watermark::{self, ViewState};
-use crate::{Error, Ledger};
+use crate::{Error, Ledger, lease};
 
 const INSERT: &str = "
     INSERT INTO views (project, storage_name, feast_created, features, updated_at)
@@ -23,8 +23,19 @@ const INTERRUPT_WINDOWS: &str = "
     WHERE project = $1 AND storage_name = $2 AND state IN ('pending', 'open')
 ";
 
-/// The online store lost what earlier commits wrote, and with it the marker of the last of them.
-const FORGET_COMMITS: &str = "
+/// Attempts at them are over.
+const INTERRUPT_ATTEMPTS: &str = "
+    UPDATE attempts SET state = 'interrupted', ended_at = $3,
+        error = 'the view was created anew in Feast'
+    WHERE state = 'running' AND window_id IN (
+        SELECT window_id FROM windows
+        WHERE project = $1 AND storage_name = $2 AND state IN ('pending', 'open')
+    )
+";
+
+/// What the online store lost was the old view's. The number of the last commit stays, since the
+/// numbers of markers never repeat.
+const CLEAR_LOST: &str = "
     UPDATE views SET lost = NULL WHERE project = $1 AND storage_name = $2
 ";
 
@@ -104,13 +115,17 @@ impl Contact<'_> {
     }
 
     async fn interrupt_windows(&self, transaction: &mut AnyConnection) -> sqlx::Result<()> {
-        sqlx::query(INTERRUPT_WINDOWS)
-            .bind(&self.view.project)
-            .bind(&self.view.storage_name)
-            .bind(self.now.nanos())
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query(FORGET_COMMITS)
+        // Whoever changes several windows of a view holds its lease, as its holder does.
+        lease::lock(transaction, self.view).await?;
+        for sql in [INTERRUPT_ATTEMPTS, INTERRUPT_WINDOWS] {
+            sqlx::query(sql)
+                .bind(&self.view.project)
+                .bind(&self.view.storage_name)
+                .bind(self.now.nanos())
+                .execute(&mut *transaction)
+                .await?;
+        }
+        sqlx::query(CLEAR_LOST)
             .bind(&self.view.project)
             .bind(&self.view.storage_name)
             .execute(transaction)

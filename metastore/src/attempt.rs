@@ -35,7 +35,14 @@ const OPEN_WINDOW: &str = "
     WHERE window_id = $1 AND state IN ('pending', 'open')
 ";
 
-const NUMBER: &str = "SELECT number FROM attempts WHERE attempt_id = $1";
+const NUMBER: &str = "
+    SELECT number FROM attempts WHERE attempt_id = $1 AND state = 'running'
+";
+
+const STATES: &str = "
+    SELECT windows.state AS window_state, jobs.state AS job_state
+    FROM windows JOIN jobs ON jobs.job_id = windows.job_id WHERE windows.window_id = $1
+";
 
 /// What was acknowledged under another plan, source or server counts no more.
 const FORGET_CHECKPOINTS: &str = "DELETE FROM checkpoints WHERE window_id = $1 AND basis <> $2";
@@ -62,24 +69,27 @@ const CLOSE_WINDOW: &str = "
     WHERE window_id = $1 AND state IN ('pending', 'open')
 ";
 
-/// The attempts of a view that may have left rows of an interval behind without a commit. What
-/// landed since over the same interval does not excuse them: it may have read another source.
+const STATE: &str = "SELECT state FROM attempts WHERE attempt_id = $1";
+
+/// Attempts that may have left rows of an interval behind without a commit. A later commit over all
+/// of an attempt's window excuses it, for that attempt was told of it and wrote accordingly; so
+/// does, of course, the commit of the window itself.
 const UNCOMMITTED: &str = "
     SELECT attempts.attempt_id, attempts.window_id, windows.interval_start, windows.interval_end,
         attempts.number, attempts.token, attempts.correcting, attempts.fenced, attempts.state,
         attempts.source, attempts.error, attempts.started_at, attempts.ended_at
-    FROM attempts JOIN windows ON windows.window_id = attempts.window_id
-    WHERE windows.project = $1 AND windows.storage_name = $2 AND windows.interval_start < $4
-        AND windows.interval_end > $3 AND attempts.state <> 'committed'
+    FROM windows JOIN attempts ON attempts.window_id = windows.window_id
+    WHERE windows.project = $1 AND windows.storage_name = $2 AND windows.state <> 'committed'
+        AND windows.interval_start < $4 AND windows.interval_end > $3
         AND attempts.attempt_id <> $5 AND NOT EXISTS (
-            SELECT 1 FROM attempts AS later
-            JOIN windows AS landed ON landed.window_id = later.window_id
-            WHERE landed.project = $1 AND landed.storage_name = $2 AND later.state = 'committed'
-                AND later.token > attempts.token
+            SELECT 1 FROM windows AS landed
+            JOIN attempts AS later ON later.window_id = landed.window_id
+            WHERE landed.project = $1 AND landed.storage_name = $2 AND landed.state = 'committed'
                 AND landed.interval_start <= windows.interval_start
                 AND landed.interval_end >= windows.interval_end
+                AND later.state = 'committed' AND later.token > attempts.token
         )
-    ORDER BY attempts.started_at
+    ORDER BY attempts.token, attempts.number
 ";
 
 const KNOWN: &str = "SELECT COUNT(*) FROM attempts WHERE attempt_id = $1";
@@ -132,21 +142,30 @@ impl Ledger {
     /// Records an attempt, durably; call it before the attempt's first write.
     ///
     /// # Errors
-    /// [`Error::Attempt`]; [`Error::Superseded`]; [`Error::WindowClosed`] when its window or job
-    /// has ended.
+    /// [`Error::Attempt`]; [`Error::Superseded`]; [`Error::WindowUnknown`]; [`Error::WindowClosed`]
+    /// when its window, its job or the attempt itself has ended.
     pub async fn begin_attempt(&self, job: &JobRow, attempt: &NewAttempt) -> Result<Begun, Error> {
         let window = attempt.window_id;
         let failed = |source| Error::Attempt { window, source };
         let mut transaction = self.holding(&job.view, attempt.token, window).await?;
-        let begun = insert(&mut transaction, attempt).await.map_err(failed)?;
+        let is_new = insert(&mut transaction, attempt).await.map_err(failed)?;
+        let begun = begun(&mut transaction, attempt).await.map_err(failed)?;
         let Some(begun) = begun else {
-            return Err(Error::WindowClosed { window, state: "not open".to_owned() });
+            let state = closed(&mut transaction, window).await.map_err(failed)?;
+            return Err(state.map_or(Error::WindowUnknown { window }, |state| {
+                Error::WindowClosed { window, state }
+            }));
         };
-        let detail = format!("attempt {} with token {}", begun.number, attempt.token);
-        let event = NewEvent::new(EventKind::Attempt, window.to_string(), "running")
-            .of_view(&job.view_name)
-            .saying(Some(&detail));
-        event::record(&mut transaction, job.run_id, &event, attempt.at).await.map_err(failed)?;
+        if is_new {
+            let detail = format!("attempt {} with token {}", begun.number, attempt.token);
+            let event =
+                NewEvent::new(EventKind::Attempt, attempt.attempt_id.to_string(), "running")
+                    .of_view(&job.view_name)
+                    .saying(Some(&detail));
+            event::record(&mut transaction, job.run_id, &event, attempt.at)
+                .await
+                .map_err(failed)?;
+        }
         transaction.commit().await.map_err(failed)?;
         Ok(begun)
     }
@@ -191,7 +210,13 @@ impl Ledger {
     ) -> Result<Next, Error> {
         let next = end.next(number, policy);
         let failed = |source| Error::Attempt { window: attempt.window_id, source };
-        let mut transaction = self.holding(&job.view, attempt.token, attempt.window_id).await?;
+        let mut transaction = self.begin().await.map_err(failed)?;
+        if !lease::holds(&mut transaction, &job.view, attempt.token).await.map_err(failed)? {
+            if has_ended_so(&mut transaction, job, attempt, &next).await.map_err(failed)? {
+                return Ok(next);
+            }
+            return Err(Error::Superseded { view: job.view.clone(), token: attempt.token });
+        }
         let ended = async {
             store_end(&mut transaction, job, attempt, &next, error, at).await?;
             if next.job != JobState::Running {
@@ -291,15 +316,11 @@ impl Ledger {
     }
 }
 
-/// Inserts an attempt and opens its window; `None` when the window takes none.
-async fn insert(
-    transaction: &mut AnyConnection,
-    attempt: &NewAttempt,
-) -> sqlx::Result<Option<Begun>> {
-    let (id, window) = (attempt.attempt_id.to_string(), attempt.window_id.to_string());
-    sqlx::query(BEGIN)
-        .bind(&id)
-        .bind(&window)
+/// Inserts an attempt, and tells whether it was not there.
+async fn insert(transaction: &mut AnyConnection, attempt: &NewAttempt) -> sqlx::Result<bool> {
+    let done = sqlx::query(BEGIN)
+        .bind(attempt.attempt_id.to_string())
+        .bind(attempt.window_id.to_string())
         .bind(i64::try_from(attempt.token.0).unwrap_or(i64::MAX))
         .bind(i64::from(attempt.correcting))
         .bind(i64::from(attempt.fenced))
@@ -307,10 +328,21 @@ async fn insert(
         .bind(&attempt.identity)
         .bind(&attempt.basis)
         .bind(attempt.at.nanos())
-        .execute(&mut *transaction)
+        .execute(transaction)
         .await?;
-    let number: Option<i64> =
-        sqlx::query_scalar(NUMBER).bind(&id).fetch_optional(&mut *transaction).await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Opens the window of an attempt at work and tells what is done; `None` when it is not at work.
+async fn begun(
+    transaction: &mut AnyConnection,
+    attempt: &NewAttempt,
+) -> sqlx::Result<Option<Begun>> {
+    let window = attempt.window_id.to_string();
+    let number: Option<i64> = sqlx::query_scalar(NUMBER)
+        .bind(attempt.attempt_id.to_string())
+        .fetch_optional(&mut *transaction)
+        .await?;
     let Some(number) = number else { return Ok(None) };
     sqlx::query(OPEN_WINDOW)
         .bind(&window)
@@ -331,6 +363,37 @@ async fn insert(
     Ok(Some(Begun { number: u32::try_from(number).unwrap_or(u32::MAX), done }))
 }
 
+/// What ended that a window takes no attempt: the window, its job, or the attempt itself; `None`
+/// when there is no such window.
+async fn closed(transaction: &mut AnyConnection, window: WindowId) -> sqlx::Result<Option<String>> {
+    let row = sqlx::query(STATES).bind(window.to_string()).fetch_optional(transaction).await?;
+    row.map(|row| {
+        let row = Read(&row);
+        let (window, job) =
+            (row.named("window_state", WindowState::parse)?, row.text("job_state")?);
+        Ok(if window.is_ended() { window.to_string() } else { job })
+    })
+    .transpose()
+}
+
+/// Tells whether this very end is recorded already, and with it that of the job: the answer to the
+/// first call was lost.
+async fn has_ended_so(
+    transaction: &mut AnyConnection,
+    job: &JobRow,
+    attempt: &NewAttempt,
+    next: &Next,
+) -> sqlx::Result<bool> {
+    let state: Option<String> = sqlx::query_scalar(STATE)
+        .bind(attempt.attempt_id.to_string())
+        .fetch_optional(&mut *transaction)
+        .await?;
+    let job = job::state(transaction, job.job_id).await?;
+    Ok(next.job.is_ended()
+        && job == Some(next.job)
+        && state.as_deref() == Some(next.attempt.as_str()))
+}
+
 async fn store_end(
     transaction: &mut AnyConnection,
     job: &JobRow,
@@ -339,24 +402,28 @@ async fn store_end(
     error: &str,
     at: EventTime,
 ) -> sqlx::Result<()> {
-    sqlx::query(END)
-        .bind(attempt.attempt_id.to_string())
+    let id = attempt.attempt_id.to_string();
+    let ended = sqlx::query(END)
+        .bind(&id)
         .bind(next.attempt.as_str())
         .bind(error)
         .bind(at.nanos())
         .execute(&mut *transaction)
         .await?;
-    let window = attempt.window_id.to_string();
-    if matches!(next.window, WindowState::Failed | WindowState::Interrupted) {
+    if next.window.is_ended() {
         sqlx::query(CLOSE_WINDOW)
-            .bind(&window)
+            .bind(attempt.window_id.to_string())
             .bind(next.window.as_str())
             .bind(error)
             .bind(at.nanos())
             .execute(&mut *transaction)
             .await?;
     }
-    let event = NewEvent::new(EventKind::Attempt, window, next.attempt.as_str())
+    // One that was ended before, by this call or by somebody else, is not told again.
+    if ended.rows_affected() == 0 {
+        return Ok(());
+    }
+    let event = NewEvent::new(EventKind::Attempt, id, next.attempt.as_str())
         .of_view(&job.view_name)
         .saying(Some(error));
     event::record(transaction, job.run_id, &event, at).await

@@ -9,14 +9,11 @@ use model::{
 use sqlx::AnyConnection;
 
 use crate::event::{self, EventKind, NewEvent};
-use crate::job::JobRow;
-use crate::lease;
-
+use crate::job::{self, JobRow};
 use crate::mirror::{self, MirrorRow};
-use crate::receipt;
 use crate::row::Read;
 use crate::watermark::{self, ViewState};
-use crate::{Error, Ledger};
+use crate::{Error, Ledger, lease, receipt};
 
 /// Reads the window and holds it; see `watermark.rs` on locking by an update.
 const LOCK_WINDOW: &str = "
@@ -27,6 +24,10 @@ const LOCK_WINDOW: &str = "
 
 const ATTEMPT: &str = "
     SELECT state, token, identity FROM attempts WHERE attempt_id = $1 AND window_id = $2
+";
+
+const COMMITTED_BY: &str = "
+    SELECT attempt_id FROM attempts WHERE window_id = $1 AND state = 'committed'
 ";
 
 const CLOSE_ATTEMPT: &str = "
@@ -112,8 +113,8 @@ pub struct Committed {
 
 impl Ledger {
     /// Closes a window, stores the receipt, merges the interval into what has landed of the view,
-    /// advances the watermark, notes what is due to Feast's registry, and ends the job with its last
-    /// window: all or nothing.
+    /// advances the watermark, and notes what is due to Feast's registry; with the last window it
+    /// ends the job, gives the view back, and ends the run with its last job: all or nothing.
     ///
     /// Committing a window again with the same receipt, as after a lost answer, changes nothing and
     /// returns the watermarks of the first time.
@@ -140,6 +141,7 @@ impl Ledger {
             .map_err(failed)?
             .ok_or(Error::WindowUnknown { window })?;
         if let Some(committed) = held.check(commit, &before)? {
+            check_committed(&mut transaction, commit).await?;
             return Ok(committed);
         }
         if !holds {
@@ -153,8 +155,8 @@ impl Ledger {
     }
 }
 
-/// Checks that the attempt is the one that was recorded, that the online store has not been replaced
-/// since, and that the marker it left is the next one.
+/// Checks that the attempt is the one that was recorded, that the online store has not been
+/// replaced since, and that the marker it left is the next one.
 async fn check_attempt(
     transaction: &mut AnyConnection,
     commit: &Commit,
@@ -182,6 +184,20 @@ async fn check_attempt(
     }
     if before.committed.is_some_and(|last| last.sequence >= commit.sequence) {
         return Err(Error::WindowMismatch { window, what: "sequence of commits" });
+    }
+    Ok(())
+}
+
+/// Checks that a committed window was committed by this very attempt, and not by one that took
+/// over.
+async fn check_committed(transaction: &mut AnyConnection, commit: &Commit) -> Result<(), Error> {
+    let by: Option<String> = sqlx::query_scalar(COMMITTED_BY)
+        .bind(commit.window_id.to_string())
+        .fetch_optional(transaction)
+        .await
+        .map_err(|source| Error::Commit { window: commit.window_id, source })?;
+    if by.is_some_and(|by| by != commit.attempt_id.to_string()) {
+        return Err(Error::Superseded { view: commit.view().clone(), token: commit.token });
     }
     Ok(())
 }
@@ -292,7 +308,7 @@ async fn record(
         .bind(commit.at.nanos())
         .execute(&mut *transaction)
         .await?;
-    advance_job(transaction, commit, total).await?;
+    let is_done = advance_job(transaction, commit, total).await?;
     if let Some(row) = &commit.mirror {
         let project = &commit.view().project;
         mirror::insert(transaction, commit.window_id, project, row, commit.at).await?;
@@ -300,7 +316,27 @@ async fn record(
     let event = NewEvent::new(EventKind::Window, commit.window_id.to_string(), "committed")
         .of_view(&commit.job.view_name);
     event::record(transaction, commit.job.run_id, &event, commit.at).await?;
+    if is_done {
+        end_job(transaction, commit).await?;
+    }
     Ok(committed)
+}
+
+/// What follows from the commit of a job's last window.
+async fn end_job(transaction: &mut AnyConnection, commit: &Commit) -> sqlx::Result<()> {
+    let job = &commit.job;
+    if commit.is_rebuild {
+        sqlx::query(CLEAR_LOST)
+            .bind(&job.view.project)
+            .bind(&job.view.storage_name)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    let event =
+        NewEvent::new(EventKind::Job, job.job_id.to_string(), "succeeded").of_view(&job.view_name);
+    event::record(transaction, job.run_id, &event, commit.at).await?;
+    lease::free(transaction, &job.view, commit.token).await?;
+    job::finish_run_if_done(transaction, job.run_id, commit.at).await
 }
 
 async fn close_attempt(
@@ -327,12 +363,12 @@ async fn close_attempt(
     Ok(())
 }
 
-/// Adds the receipt to the job's, and ends the job with its last window.
+/// Adds the receipt to the job's, and tells whether this was its last window.
 async fn advance_job(
     transaction: &mut AnyConnection,
     commit: &Commit,
     total: &Receipt,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
     let id = commit.job.job_id.to_string();
     let left: i64 = sqlx::query_scalar(WINDOWS_LEFT).bind(&id).fetch_one(&mut *transaction).await?;
     let is_done = left == 0;
@@ -341,14 +377,7 @@ async fn advance_job(
         .bind(if is_done { "succeeded" } else { "running" })
         .bind(receipt::to_text(total)?)
         .bind(is_done.then(|| commit.at.nanos()))
-        .execute(&mut *transaction)
+        .execute(transaction)
         .await?;
-    if is_done && commit.is_rebuild {
-        sqlx::query(CLEAR_LOST)
-            .bind(&commit.view().project)
-            .bind(&commit.view().storage_name)
-            .execute(&mut *transaction)
-            .await?;
-    }
-    Ok(())
+    Ok(is_done)
 }

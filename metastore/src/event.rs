@@ -11,7 +11,7 @@ use crate::row::Read;
 use crate::{Error, Ledger};
 
 /// The run's counter is also its lock: events of one run are recorded one after the other.
-const NEXT: &str = "UPDATE runs SET events = events + 1 WHERE run_id = $1 RETURNING events";
+const NEXT: &str = "UPDATE runs SET events = events + $2 WHERE run_id = $1 RETURNING events";
 
 const INSERT: &str = "
     INSERT INTO events (
@@ -144,19 +144,36 @@ pub(crate) async fn record(
     event: &NewEvent<'_>,
     at: EventTime,
 ) -> sqlx::Result<()> {
-    let id: i64 =
-        sqlx::query_scalar(NEXT).bind(run.to_string()).fetch_one(&mut *transaction).await?;
-    sqlx::query(INSERT)
-        .bind(run.to_string())
-        .bind(id)
-        .bind(event.kind.as_str())
-        .bind(&event.subject)
-        .bind(event.view_name)
-        .bind(event.state)
-        .bind(event.detail)
-        .bind(at.nanos())
-        .execute(transaction)
-        .await?;
+    record_all(transaction, run, std::slice::from_ref(event), at).await
+}
+
+/// Records several events in their order, as [`record`] does one.
+pub(crate) async fn record_all(
+    transaction: &mut AnyConnection,
+    run: RunId,
+    events: &[NewEvent<'_>],
+    at: EventTime,
+) -> sqlx::Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let run = run.to_string();
+    let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+    let last: i64 =
+        sqlx::query_scalar(NEXT).bind(&run).bind(count).fetch_one(&mut *transaction).await?;
+    for (id, event) in (last - count + 1..).zip(events) {
+        sqlx::query(INSERT)
+            .bind(&run)
+            .bind(id)
+            .bind(event.kind.as_str())
+            .bind(&event.subject)
+            .bind(event.view_name)
+            .bind(event.state)
+            .bind(event.detail)
+            .bind(at.nanos())
+            .execute(&mut *transaction)
+            .await?;
+    }
     Ok(())
 }
 

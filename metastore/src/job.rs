@@ -43,6 +43,38 @@ const FINISH: &str = "
 
 const REMARK: &str = "UPDATE jobs SET warnings = $2, bad_rows = $3 WHERE job_id = $1";
 
+/// Jobs of a run that have not ended and that nobody works on.
+macro_rules! unheld {
+    () => {
+        "run_id = $1 AND state IN ('pending', 'running')
+            AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.job_id = jobs.job_id)"
+    };
+}
+
+const CLOSE_UNHELD_ATTEMPTS: &str = concat!(
+    "UPDATE attempts SET state = 'interrupted', ended_at = $2
+    WHERE state = 'running' AND window_id IN (
+        SELECT window_id FROM windows WHERE state IN ('pending', 'open')
+            AND job_id IN (SELECT job_id FROM jobs WHERE ",
+    unheld!(),
+    "))"
+);
+
+const CLOSE_UNHELD_WINDOWS: &str = concat!(
+    "UPDATE windows SET state = 'interrupted', error = COALESCE(error, $3), closed_at = $2
+    WHERE state IN ('pending', 'open') AND job_id IN (SELECT job_id FROM jobs WHERE ",
+    unheld!(),
+    ")"
+);
+
+const FINISH_UNHELD: &str = concat!(
+    "UPDATE jobs SET state = $4, reason = $3, finished_at = $2 WHERE ",
+    unheld!(),
+    " RETURNING job_id, view_name, position"
+);
+
+const STATE: &str = "SELECT state FROM jobs WHERE job_id = $1";
+
 const STATES_OF_RUN: &str = "SELECT state FROM jobs WHERE run_id = $1";
 
 const CANCEL_REQUESTED: &str = "SELECT cancel_requested FROM runs WHERE run_id = $1";
@@ -221,6 +253,10 @@ impl Ledger {
         let failed = |source| Error::FinishJob { job: job.job_id, source };
         let mut transaction = self.begin().await.map_err(failed)?;
         if !lease::holds(&mut transaction, &job.view, token).await.map_err(failed)? {
+            // The answer to the first such call was lost.
+            if self::state(&mut transaction, job.job_id).await.map_err(failed)? == Some(state) {
+                return Ok(());
+            }
             return Err(Error::Superseded { view: job.view.clone(), token });
         }
         let close = async {
@@ -261,6 +297,78 @@ pub(crate) async fn finish(
     let event =
         NewEvent::new(EventKind::Job, id, state.as_str()).of_view(&job.view_name).saying(reason);
     event::record(transaction, job.run_id, &event, at).await
+}
+
+/// The state of a job, if there is such a job.
+pub(crate) async fn state(
+    connection: &mut AnyConnection,
+    job: JobId,
+) -> sqlx::Result<Option<JobState>> {
+    let row = sqlx::query(STATE).bind(job.to_string()).fetch_optional(connection).await?;
+    row.map(|row| Read(&row).named("state", JobState::parse)).transpose()
+}
+
+/// A job that was ended from outside.
+pub(crate) struct Ended {
+    job_id: String,
+    view_name: String,
+    position: i64,
+    state: JobState,
+    reason: String,
+}
+
+/// Ends the jobs of a run that nobody works on, with what windows and attempts they left open. The
+/// leases of the run's jobs are held, so that nobody begins to work on one now.
+pub(crate) async fn end_unheld(
+    transaction: &mut AnyConnection,
+    run: RunId,
+    state: JobState,
+    reason: &str,
+    at: EventTime,
+) -> sqlx::Result<Vec<Ended>> {
+    let id = run.to_string();
+    sqlx::query(CLOSE_UNHELD_ATTEMPTS)
+        .bind(&id)
+        .bind(at.nanos())
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query(CLOSE_UNHELD_WINDOWS)
+        .bind(&id)
+        .bind(at.nanos())
+        .bind(reason)
+        .execute(&mut *transaction)
+        .await?;
+    let rows = sqlx::query(FINISH_UNHELD)
+        .bind(&id)
+        .bind(at.nanos())
+        .bind(reason)
+        .bind(state.as_str())
+        .fetch_all(transaction)
+        .await?;
+    let ended = rows.iter().map(|row| {
+        let row = Read(row);
+        let (job_id, view_name) = (row.text("job_id")?, row.text("view_name")?);
+        let (position, reason) = (row.number("position")?, reason.to_owned());
+        Ok(Ended { job_id, view_name, position, state, reason })
+    });
+    let mut ended = ended.collect::<sqlx::Result<Vec<_>>>()?;
+    ended.sort_by(|a, b| (a.position, &a.job_id).cmp(&(b.position, &b.job_id)));
+    Ok(ended)
+}
+
+/// Records what [`end_unheld`] did.
+pub(crate) async fn tell_ended(
+    transaction: &mut AnyConnection,
+    run: RunId,
+    jobs: &[Ended],
+    at: EventTime,
+) -> sqlx::Result<()> {
+    let events = jobs.iter().map(|job| {
+        NewEvent::new(EventKind::Job, job.job_id.clone(), job.state.as_str())
+            .of_view(&job.view_name)
+            .saying(Some(&job.reason))
+    });
+    event::record_all(transaction, run, &events.collect::<Vec<_>>(), at).await
 }
 
 /// Ends a run whose last job has ended.

@@ -1,8 +1,7 @@
-//! Takes, extends and releases the lease of a view; issues fencing tokens.
+//! Extends and releases the lease of a view, and tells who holds it.
 //!
-//! The clock is the database's, read while the lease's row is held. Who works on a job holds the
-//! lease of its view, so a job whose lease has ended may be claimed by anybody, who then goes on
-//! where it was left.
+//! The clock is the database's, read while the lease's row is held. Leases are taken, and tokens
+//! issued, in `claim.rs`.
 
 use std::time::Duration;
 
@@ -10,45 +9,33 @@ use model::{EventTime, FencingToken, JobId, Lease, RunId, ViewRef};
 use serde::Serialize;
 use sqlx::{Any, AnyConnection, Transaction};
 
-use crate::event::{self, EventKind, NewEvent};
 use crate::job::JobRow;
 use crate::row::{Read, json};
-use crate::run::RunRow;
-use crate::status::{select_jobs, select_runs};
-use crate::window::{self, WindowRow};
 use crate::{Error, Ledger};
 
-/// Jobs that may be claimed, oldest run first. Whether a lease is free is decided once its row is
-/// held; here it only spares looking at what is not.
-const CANDIDATES: &str = select_jobs!(
-    "FROM jobs JOIN runs ON runs.run_id = jobs.run_id
-    LEFT JOIN leases ON leases.project = jobs.project AND leases.storage_name = jobs.storage_name
-    WHERE jobs.project = $1 AND runs.state = 'running' AND jobs.state IN ('pending', 'running')
-        AND (($2 IS NULL AND runs.is_served = 1) OR runs.run_id = $2)
-        AND (leases.job_id IS NULL OR leases.lease_until <= $3)
-        AND runs.parallel > (
-            SELECT COUNT(*) FROM leases AS held JOIN jobs AS at_work ON at_work.job_id = held.job_id
-            WHERE at_work.run_id = jobs.run_id AND held.lease_until > $3
-        )
-    ORDER BY runs.admitted_at, runs.run_id, jobs.position LIMIT 64"
-);
-
-const RUN: &str = select_runs!("WHERE runs.run_id = $1");
-
-const INSERT: &str = "
-    INSERT INTO leases (project, storage_name, token, lease_until) VALUES ($1, $2, 0, 0)
+/// In order, as everybody who makes several.
+const INSERT_OF_RUN: &str = "
+    INSERT INTO leases (project, storage_name, token, lease_until)
+    SELECT DISTINCT project, storage_name, 0, 0 FROM jobs
+    WHERE run_id = $1 AND state IN ('pending', 'running')
+    ORDER BY project, storage_name
     ON CONFLICT (project, storage_name) DO NOTHING
+";
+
+const VIEWS_OF_RUN: &str = "
+    SELECT DISTINCT project, storage_name FROM jobs
+    WHERE run_id = $1 AND state IN ('pending', 'running') ORDER BY project, storage_name
+";
+
+const FREE_OF_RUN: &str = "
+    UPDATE leases SET job_id = NULL, holder = NULL, lease_until = 0
+    WHERE job_id IN (SELECT job_id FROM jobs WHERE run_id = $1) AND lease_until <= $2
 ";
 
 /// See `watermark.rs` on locking by an update.
 const LOCK: &str = "
     UPDATE leases SET token = token WHERE project = $1 AND storage_name = $2
     RETURNING token, job_id, lease_until
-";
-
-const STORE: &str = "
-    UPDATE leases SET token = $3, job_id = $4, holder = $5, host = $6, pid = $7, lease_until = $8
-    WHERE project = $1 AND storage_name = $2
 ";
 
 const EXTEND: &str = "
@@ -60,17 +47,6 @@ const FREE: &str = "
     WHERE project = $1 AND storage_name = $2
 ";
 
-/// A job that ended between the look and the lock is left alone.
-const START_JOB: &str = "
-    UPDATE jobs SET state = 'running', started_at = COALESCE(started_at, $2)
-    WHERE job_id = $1 AND state IN ('pending', 'running')
-";
-
-const ABANDON_ATTEMPTS: &str = "
-    UPDATE attempts SET state = 'interrupted', ended_at = $2, error = 'its lease has ended'
-    WHERE state = 'running' AND window_id IN (SELECT window_id FROM windows WHERE job_id = $1)
-";
-
 const PROGRESS: &str = "UPDATE jobs SET progress = $2 WHERE job_id = $1 AND state = 'running'";
 
 const BEAT_RUN: &str = "
@@ -80,42 +56,24 @@ const BEAT_RUN: &str = "
 const HELD: &str = "
     SELECT leases.storage_name, leases.token, leases.holder, leases.lease_until, jobs.run_id
     FROM leases JOIN jobs ON jobs.job_id = leases.job_id
-    WHERE leases.project = $1 AND leases.lease_until > $2 ORDER BY leases.storage_name
+    WHERE leases.project = $1 AND leases.job_id IS NOT NULL AND leases.lease_until > $2
+    ORDER BY leases.storage_name
 ";
 
 const OF_HOST: &str = "
     SELECT project, storage_name, token, pid FROM leases
     WHERE project = $1 AND host = $2 AND job_id IS NOT NULL AND lease_until > $3
+    ORDER BY storage_name
 ";
 
-/// A process as a lease names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// How people tell it from others.
-    pub name: String,
-    /// Its machine.
-    pub host: String,
-    /// Its process there.
-    pub pid: u32,
-}
-
-/// A job that this process holds, with all that is known of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClaimedJob {
-    /// The job.
-    pub job: JobRow,
-    /// Its run.
-    pub run: RunRow,
-    /// The token of the lease.
-    pub token: FencingToken,
-    /// Its windows, in order; none before it is cut.
-    pub windows: Vec<WindowRow>,
-}
+const LANDED: &str = "
+    SELECT COUNT(*) FROM jobs WHERE job_id = $1 AND state IN ('succeeded', 'up_to_date')
+";
 
 /// What the ledger answers to the sign of life of a job's holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beat {
-    /// The lease is extended.
+    /// The lease is extended, or the job has landed and needs none.
     Extended,
     /// The lease is extended, and somebody wants the run to end.
     Cancelled,
@@ -139,27 +97,6 @@ pub struct HeldLease {
 }
 
 impl Ledger {
-    /// Claims the next job, with the lease of its view: of one run, or of any run that is not bound
-    /// to the process that admitted it. `None` when there is nothing to do that nobody does.
-    ///
-    /// # Errors
-    /// [`Error::Lease`].
-    pub async fn claim_job(
-        &self,
-        project: &str,
-        only: Option<RunId>,
-        holder: &Holder,
-        lasts: Duration,
-    ) -> Result<Option<ClaimedJob>, Error> {
-        let failed = |source| Error::Lease { what: format!("project `{project}`"), source };
-        for job in self.candidates(project, only).await.map_err(failed)? {
-            if let Some(claimed) = self.try_claim(job, holder, lasts).await.map_err(failed)? {
-                return Ok(Some(claimed));
-            }
-        }
-        Ok(None)
-    }
-
     /// Extends the lease of a job that this process holds, and shows how far it has got.
     ///
     /// # Errors
@@ -235,60 +172,6 @@ impl Ledger {
         read.await.map_err(|source| Error::Read { what: "leases", source })
     }
 
-    async fn candidates(&self, project: &str, only: Option<RunId>) -> sqlx::Result<Vec<JobRow>> {
-        let mut snapshot = self.begin_snapshot().await?;
-        let now = self.clock(&mut snapshot).await?;
-        let rows = sqlx::query(CANDIDATES)
-            .bind(project)
-            .bind(only.map(|run| run.to_string()))
-            .bind(now.nanos())
-            .fetch_all(&mut *snapshot)
-            .await?;
-        rows.iter().map(JobRow::read).collect()
-    }
-
-    async fn try_claim(
-        &self,
-        mut job: JobRow,
-        holder: &Holder,
-        lasts: Duration,
-    ) -> sqlx::Result<Option<ClaimedJob>> {
-        let mut transaction = self.begin().await?;
-        sqlx::query(INSERT)
-            .bind(&job.view.project)
-            .bind(&job.view.storage_name)
-            .execute(&mut *transaction)
-            .await?;
-        let Some(lease) = lock(&mut transaction, &job.view).await? else { return Ok(None) };
-        let now = self.clock(&mut transaction).await?;
-        let Some(lease) = lease.take(job.job_id, now, lasts) else { return Ok(None) };
-        store(&mut transaction, &job.view, &lease, holder).await?;
-        let id = job.job_id.to_string();
-        sqlx::query(ABANDON_ATTEMPTS)
-            .bind(&id)
-            .bind(now.nanos())
-            .execute(&mut *transaction)
-            .await?;
-        let started =
-            sqlx::query(START_JOB).bind(&id).bind(now.nanos()).execute(&mut *transaction).await?;
-        if started.rows_affected() == 0 {
-            return Ok(None);
-        }
-        let windows = window::of_job(&mut transaction, job.job_id).await?;
-        let run =
-            sqlx::query(RUN).bind(job.run_id.to_string()).fetch_one(&mut *transaction).await?;
-        let run = RunRow::read(&run)?;
-        let detail = format!("taken by {} with token {}", holder.name, lease.token);
-        let event = NewEvent::new(EventKind::Job, id, "running")
-            .of_view(&job.view_name)
-            .saying(Some(&detail));
-        event::record(&mut transaction, job.run_id, &event, now).await?;
-        transaction.commit().await?;
-        job.state = model::JobState::Running;
-        job.started_at = job.started_at.or(Some(now));
-        Ok(Some(ClaimedJob { job, run, token: lease.token, windows }))
-    }
-
     async fn try_beat(
         &self,
         job: &JobRow,
@@ -303,7 +186,7 @@ impl Ledger {
         let now = self.clock(&mut transaction).await?;
         let extended = lease.extend(token, now, lasts);
         let Some(lease) = extended.filter(|lease| lease.job == Some(job.job_id)) else {
-            return Ok(Beat::Superseded);
+            return without_lease(&mut transaction, job).await;
         };
         sqlx::query(EXTEND)
             .bind(&job.view.project)
@@ -372,6 +255,36 @@ pub(crate) async fn holds(
     Ok(lease.is_some_and(|lease| lease.token == token && lease.job.is_some()))
 }
 
+/// What a holder is told that has no lease: a job that has landed needs none, since its commit gave
+/// it back, perhaps while this very beat was on its way.
+async fn without_lease(transaction: &mut AnyConnection, job: &JobRow) -> sqlx::Result<Beat> {
+    let landed: i64 =
+        sqlx::query_scalar(LANDED).bind(job.job_id.to_string()).fetch_one(transaction).await?;
+    Ok(if landed > 0 { Beat::Extended } else { Beat::Superseded })
+}
+
+/// Holds the leases of all jobs of a run that have not ended, made where there was none, until the
+/// transaction ends: nobody claims, commits or ends one of these jobs meanwhile. One by one and in
+/// order, because two who hold several must not wait for each other.
+pub(crate) async fn hold_all(transaction: &mut AnyConnection, run: RunId) -> sqlx::Result<()> {
+    let id = run.to_string();
+    sqlx::query(INSERT_OF_RUN).bind(&id).execute(&mut *transaction).await?;
+    for row in &sqlx::query(VIEWS_OF_RUN).bind(&id).fetch_all(&mut *transaction).await? {
+        lock(transaction, &Read(row).view()?).await?;
+    }
+    Ok(())
+}
+
+/// Takes away the leases of a run's jobs that end at or before an instant; they are held.
+pub(crate) async fn free_all(
+    transaction: &mut AnyConnection,
+    run: RunId,
+    until: EventTime,
+) -> sqlx::Result<()> {
+    let freed = sqlx::query(FREE_OF_RUN).bind(run.to_string()).bind(until.nanos());
+    freed.execute(transaction).await.map(drop)
+}
+
 /// Gives a lease back, unless another token has been drawn since.
 pub(crate) async fn free(
     transaction: &mut AnyConnection,
@@ -382,25 +295,5 @@ pub(crate) async fn free(
     if lease.is_some_and(|lease| lease.token == token) {
         sqlx::query(FREE).bind(&view.project).bind(&view.storage_name).execute(transaction).await?;
     }
-    Ok(())
-}
-
-async fn store(
-    transaction: &mut AnyConnection,
-    view: &ViewRef,
-    lease: &Lease,
-    holder: &Holder,
-) -> sqlx::Result<()> {
-    sqlx::query(STORE)
-        .bind(&view.project)
-        .bind(&view.storage_name)
-        .bind(i64::try_from(lease.token.0).unwrap_or(i64::MAX))
-        .bind(lease.job.map(|job| job.to_string()))
-        .bind(&holder.name)
-        .bind(&holder.host)
-        .bind(i64::from(holder.pid))
-        .bind(lease.until.nanos())
-        .execute(transaction)
-        .await?;
     Ok(())
 }

@@ -83,7 +83,15 @@ impl Ledger {
     /// [`Error::Migrate`].
     pub async fn open(url: &LedgerUrl) -> Result<Self, Error> {
         let ledger = Self::connect(url, Access::ReadWrite).await?;
-        migrate::apply(&ledger, url).await?;
+        migrate::apply(&ledger, url, SCHEMA_VERSION).await?;
+        Ok(ledger)
+    }
+
+    /// Makes a ledger as an earlier release would have, to see what becomes of it.
+    #[cfg(feature = "conformance")]
+    pub(crate) async fn open_at(url: &LedgerUrl, version: i64) -> Result<Self, Error> {
+        let ledger = Self::connect(url, Access::ReadWrite).await?;
+        migrate::apply(&ledger, url, version).await?;
         Ok(ledger)
     }
 
@@ -150,8 +158,8 @@ impl Ledger {
             .await
     }
 
-    /// The database's clock, the only one that leases and silences are measured by. Read it after the
-    /// row that it decides about is held, since waiting for that may take a while.
+    /// The database's clock, the only one that leases and silences are measured by. Read it after
+    /// the row that it decides about is held, since waiting for that may take a while.
     pub(crate) async fn clock(&self, connection: &mut AnyConnection) -> sqlx::Result<EventTime> {
         let micros: i64 = sqlx::query_scalar(match self.backend {
             Backend::Postgres => {

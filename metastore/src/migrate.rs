@@ -40,16 +40,16 @@ const MIGRATIONS_TABLE: &str = "
 const POSTGRES_LOCK: &str =
     "DO $$ BEGIN PERFORM pg_catalog.pg_advisory_xact_lock(x'7469646567617465'::bigint); END $$";
 
-/// Brings the schema up to date.
+/// Brings the schema up to a version.
 ///
-/// All missing migrations are one transaction: it either reaches the newest version or changes
-/// nothing, and a second process that waited for it finds nothing left to do.
-pub(crate) async fn apply(ledger: &Ledger, url: &LedgerUrl) -> Result<(), Error> {
+/// All missing migrations are one transaction: it either reaches that version or changes nothing,
+/// and a second process that waited for it finds nothing left to do.
+pub(crate) async fn apply(ledger: &Ledger, url: &LedgerUrl, wanted: i64) -> Result<(), Error> {
     // The usual case takes no lock, so that a start does not wait for others' commits.
-    if version(ledger, url).await? == Some(SCHEMA_VERSION) {
+    if version(ledger, url).await? >= Some(wanted) {
         return Ok(());
     }
-    let failed = |source| Error::Migrate { version: SCHEMA_VERSION, source };
+    let failed = |source| Error::Migrate { version: wanted, source };
     let mut transaction = ledger.begin().await.map_err(failed)?;
     prepare(&mut transaction, ledger.backend()).await.map_err(failed)?;
     let applied = applied(&mut transaction, ledger.backend()).await.map_err(failed)?;
@@ -58,7 +58,9 @@ pub(crate) async fn apply(ledger: &Ledger, url: &LedgerUrl) -> Result<(), Error>
         refuse_foreign(&mut transaction, ledger.backend(), url).await?;
         transaction.execute(MIGRATIONS_TABLE).await.map_err(failed)?;
     }
-    for (version, (name, sql)) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
+    let missing =
+        (1..).zip(MIGRATIONS).filter(|(version, _)| (found + 1..=wanted).contains(version));
+    for (version, (name, sql)) in missing {
         apply_one(&mut transaction, version, name, sql)
             .await
             .map_err(|source| Error::Migrate { version, source })?;

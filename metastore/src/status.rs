@@ -33,7 +33,7 @@ pub(crate) use select_jobs;
 
 /// The columns of a [`RunRow`], with more after them.
 macro_rules! select_runs {
-    ($rest:literal) => {
+    ($($rest:literal),+) => {
         concat!(
             "SELECT runs.run_id, runs.project, runs.kind, runs.state, runs.request,
                 runs.idempotency_key, runs.is_served, runs.parallel, runs.requested_start,
@@ -44,7 +44,7 @@ macro_rules! select_runs {
                 (SELECT COUNT(*) FROM jobs WHERE jobs.run_id = runs.run_id
                     AND jobs.state IN ('succeeded', 'up_to_date')) AS jobs_landed
             FROM runs ",
-            $rest
+            $($rest),+
         )
     };
 }
@@ -59,16 +59,23 @@ const LAST_JOBS: &str = select_jobs!(
     WHERE views.project = $1"
 );
 
-/// Newest first, from a place on. `(a, b) < (c, d)` is one comparison on both databases, and the
-/// index serves it.
-const RUNS: &str = select_runs!(
-    "WHERE ($1 IS NULL OR runs.project = $1) AND ($2 IS NULL OR runs.state = $2)
-        AND (runs.admitted_at, runs.run_id) < ($3, $4) AND runs.admitted_at >= $5
-        AND ($6 IS NULL OR EXISTS (
-            SELECT 1 FROM jobs WHERE jobs.run_id = runs.run_id AND jobs.view_name = $6
-        ))
-    ORDER BY runs.admitted_at DESC, runs.run_id DESC LIMIT $7"
-);
+/// Newest first, from a place on. `(a, b) < (c, d)` is one comparison on both databases, and an
+/// index serves it; the project is not one more `$7 IS NULL OR`, which none would serve.
+macro_rules! list_runs {
+    ($where:literal) => {
+        select_runs!(
+            $where,
+            "(runs.admitted_at, runs.run_id) < ($1, $2) AND runs.admitted_at >= $3
+                AND ($4 IS NULL OR runs.state = $4)
+                AND ($5 IS NULL OR EXISTS (
+                    SELECT 1 FROM jobs WHERE jobs.run_id = runs.run_id AND jobs.view_name = $5
+                ))
+            ORDER BY runs.admitted_at DESC, runs.run_id DESC LIMIT $6"
+        )
+    };
+}
+const RUNS: &str = list_runs!("WHERE ");
+const RUNS_OF_PROJECT: &str = list_runs!("WHERE runs.project = $7 AND ");
 
 const RUN: &str = select_runs!("WHERE runs.run_id = $1");
 
@@ -177,16 +184,18 @@ impl Ledger {
             let after = filter.after;
             // Greater than any id, which is hexadecimal.
             let last = after.map_or_else(|| "~".to_owned(), |place| place.run_id.to_string());
-            let rows = sqlx::query(RUNS)
-                .bind(filter.project.as_deref())
-                .bind(filter.state.map(RunState::as_str))
+            let sql = if filter.project.is_some() { RUNS_OF_PROJECT } else { RUNS };
+            let mut query = sqlx::query(sql)
                 .bind(after.map_or(i64::MAX, |place| place.admitted_at.nanos()))
                 .bind(last)
                 .bind(filter.since.map_or(i64::MIN, EventTime::nanos))
+                .bind(filter.state.map(RunState::as_str))
                 .bind(filter.view.as_deref())
-                .bind(i64::from(limit))
-                .fetch_all(self.pool())
-                .await?;
+                .bind(i64::from(limit));
+            if let Some(project) = &filter.project {
+                query = query.bind(project);
+            }
+            let rows = query.fetch_all(self.pool()).await?;
             rows.iter().map(RunRow::read).collect::<sqlx::Result<_>>()
         };
         read.await.map_err(|source| Error::Read { what: "runs", source })
@@ -211,8 +220,8 @@ impl Ledger {
         read.await.map_err(|source| Error::Read { what: "runs", source })
     }
 
-    /// One run with its jobs, their windows, attempts and receipts; `None` if it is not recorded, or
-    /// no longer.
+    /// One run with its jobs, their windows, attempts and receipts; `None` if it is not recorded,
+    /// or no longer.
     ///
     /// # Errors
     /// [`Error::Read`].

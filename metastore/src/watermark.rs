@@ -23,8 +23,8 @@ const SELECT: &str = "
 /// also valid on SQLite, where the transaction already holds the only lock there is.
 const LOCK: &str = "
     UPDATE views SET updated_at = updated_at WHERE project = $1 AND storage_name = $2
-    RETURNING feast_created, watermark, features, updated_at, commit_sequence, commit_attempt, fenced,
-        lost
+    RETURNING feast_created, watermark, features, updated_at, commit_sequence, commit_attempt,
+        fenced, lost
 ";
 
 const SELECT_INTERVALS: &str = "

@@ -36,11 +36,12 @@ macro_rules! select_windows {
 
 pub(crate) const OF_RUN: &str = select_windows!(
     "FROM windows JOIN jobs ON jobs.job_id = windows.job_id
-    WHERE jobs.run_id = $1 ORDER BY jobs.position, windows.position"
+    WHERE jobs.run_id = $1 ORDER BY jobs.position, windows.position, windows.window_id"
 );
 
-const OF_JOB: &str =
-    select_windows!("FROM windows WHERE windows.job_id = $1 ORDER BY windows.position");
+const OF_JOB: &str = select_windows!(
+    "FROM windows WHERE windows.job_id = $1 ORDER BY windows.position, windows.window_id"
+);
 
 const ONE: &str = select_windows!("FROM windows WHERE windows.window_id = $1");
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use metastore::{Error, Ledger, LedgerUrl};
+use metastore::{Error, Ledger, LedgerUrl, RunFilter};
 use tempfile::TempDir;
 
 struct Place {
@@ -53,7 +53,7 @@ async fn nothing_is_left_beside_the_file() {
     Ledger::open(place.url()).await.unwrap().close().await;
     let before = std::fs::read(place.path()).unwrap();
     let reader = Ledger::open_read_only(place.url()).await.unwrap().unwrap();
-    assert_eq!(reader.runs(None, 1).await.unwrap(), []);
+    assert_eq!(reader.runs(&RunFilter::default(), 1).await.unwrap(), []);
     assert_eq!(place.files(), ["ledger.db"]);
     reader.close().await;
     assert_eq!(std::fs::read(place.path()).unwrap(), before);
@@ -103,7 +103,7 @@ async fn an_uncommitted_transaction_of_a_killed_process_is_rolled_back_by_a_read
     let torn_bytes = std::fs::read(torn.path()).unwrap();
 
     let reader = Ledger::open_read_only(torn.url()).await.unwrap().unwrap();
-    assert_eq!(reader.runs(None, 1).await.unwrap(), []);
+    assert_eq!(reader.runs(&RunFilter::default(), 1).await.unwrap(), []);
     reader.close().await;
     assert_ne!(std::fs::read(torn.path()).unwrap(), torn_bytes, "pages had been overwritten");
     assert_eq!(schema_and_rows(torn.path()), before);

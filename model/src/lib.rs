@@ -26,6 +26,7 @@ pub use feast::duration;
 
 pub use batch::{ByteColumn, ByteColumnBuilder, EncodedBatch};
 pub use byte_size::ByteSize;
+pub use cutting::{WINDOWS_MAX, cut_windows};
 pub use id::{AttemptId, JobId, RunId, WindowId};
 pub use interval::{Interval, IntervalSet};
 pub use lease::Lease;

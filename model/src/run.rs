@@ -135,6 +135,13 @@ impl JobState {
     }
 }
 
+impl WindowState {
+    /// Tells whether nothing will follow.
+    pub const fn is_ended(self) -> bool {
+        !matches!(self, Self::Pending | Self::Open)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde::de::DeserializeOwned;

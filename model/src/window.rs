@@ -1,7 +1,7 @@
 //! From what was asked and what has landed to the interval that is to be read.
 //!
 //! Pure, because which rows a run reads is the one decision that must be explained afterwards.
-//! Deliberately absent: cutting a large interval into several windows; a job has one.
+//! Deliberately absent: cutting a large interval into several windows (see `cutting.rs`).
 
 use std::fmt;
 use std::time::Duration;

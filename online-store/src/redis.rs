@@ -56,7 +56,6 @@ use reply::{Failure, Remedy};
 use route::{Experience, Met, Route};
 use rows::{Outcome, Rows};
 use script::Loaded;
-pub(crate) use sweep::Known;
 use write::Writing;
 
 /// Reads that wait for an answer at the same time: enough to hide the round trip.

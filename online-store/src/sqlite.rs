@@ -24,8 +24,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::error::{Error, hex};
 use crate::limits::WriteLimits;
-use crate::redis::Known;
-use crate::store::{StoreMarker, StoredRow, assert_fits};
+use crate::store::{Known, StoreMarker, StoredRow, assert_fits};
 use sweep::Page;
 use table::Table;
 use write::Problem;

@@ -15,8 +15,11 @@ use crate::error::Error;
 use crate::limits::WriteLimits;
 use crate::memory::{MemoryStore, MemoryView};
 use crate::pace::{Pace, PaceLimits};
-use crate::redis::{Known, RedisStore, RedisView};
+use crate::redis::{RedisStore, RedisView};
 use crate::sqlite::{SqliteStore, SqliteView};
+
+/// What a caller knows of keys.
+pub(crate) type Known<'a> = &'a (dyn Fn(&[u8]) -> bool + Sync);
 
 /// What a panic says of a view that was prepared elsewhere.
 const OTHER_STORE: &str = "the view was prepared by another kind of online store";

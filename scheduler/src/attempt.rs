@@ -15,7 +15,7 @@ use crate::admit::Selected;
 use crate::board::Phase;
 use crate::error::{Error, chain};
 use crate::fail_point::Step;
-use crate::job::{JobContext, online_view};
+use crate::job::{JobContext, insist, online_view};
 use crate::sink::Watched;
 use crate::trigger::Trigger;
 use crate::{cut, mirror};
@@ -58,9 +58,8 @@ impl JobContext<'_> {
         let ready = self.prepare(selected, trigger, window, plan).await;
         let ready = ready.map_err(|error| (None, error))?;
         let limit = self.scheduler.settings.attempt_timeout;
-        let recorded = |ready: &Ready| {
-            Some(Recorded { new: ready.new.clone(), number: ready.begun.number })
-        };
+        let recorded =
+            |ready: &Ready| Some(Recorded { new: ready.new.clone(), number: ready.begun.number });
         // Dropping what is under way stops it; what it wrote is harmless.
         let acknowledged = tokio::time::timeout(limit, self.write(&ready)).await;
         let receipt = match acknowledged {
@@ -89,6 +88,7 @@ impl JobContext<'_> {
         plan: Option<WindowPlan>,
     ) -> Result<Ready, Error> {
         let (scheduler, claimed) = (self.scheduler, &self.held.claimed);
+        let ledger = scheduler.ledger()?;
         self.board.update(self.index, |job| job.phase = Phase::Planning);
         let plan = match plan {
             Some(plan) => plan,
@@ -99,9 +99,10 @@ impl JobContext<'_> {
         let online = online_view(scheduler, selected);
         let view = &online.view;
         let attempt_id = AttemptId::from_uuid(Uuid::now_v7());
-        let state = scheduler.ledger()?.coverage(view).await?.ok_or_else(|| {
-            Error::Ledger(metastore::Error::ViewUnknown { view: view.clone() })
-        })?;
+        let state = ledger
+            .coverage(view)
+            .await?
+            .ok_or_else(|| Error::Ledger(metastore::Error::ViewUnknown { view: view.clone() }))?;
         // A rebuild of a view that was corrected brings its corrections back too: a store that was
         // replaced by an older copy of itself may have what they replaced.
         let correcting = trigger.correct
@@ -131,8 +132,7 @@ impl JobContext<'_> {
             identity,
             at: crate::now(),
         };
-        let begun =
-            self.insist(async |ledger| ledger.begin_attempt(&claimed.job, &new).await).await?;
+        let begun = insist!(ledger.begin_attempt(&claimed.job, &new)).await?;
         points.pass(Step::AttemptRecorded);
         let last = |marker: Option<Marker>| marker.map_or(0, |marker| marker.sequence);
         let sequence = last(state.committed).max(last(stored)) + 1;
@@ -154,8 +154,11 @@ impl JobContext<'_> {
         if earlier.is_empty() {
             return Ok(false);
         }
-        let listed: BTreeSet<String> =
-            plan.files().iter().map(|file| pin(&file.path, file.size, file.etag.as_deref(), &file.last_modified)).collect();
+        let listed: BTreeSet<String> = plan
+            .files()
+            .iter()
+            .map(|file| pin(&file.path, file.size, file.etag.as_deref(), &file.last_modified))
+            .collect();
         let changed = earlier.iter().any(|attempt| {
             let files = attempt.source["files"].as_array();
             files.into_iter().flatten().any(|file| !listed.contains(&pin_of(file)))
@@ -174,7 +177,8 @@ impl JobContext<'_> {
     /// it can arrive any more.
     async fn fence(&self, view: &ViewRef) -> Result<(), Error> {
         let token = self.held.claimed.token;
-        let last = self.insist(async |ledger| ledger.fence(view, token).await).await?;
+        let ledger = self.scheduler.ledger()?;
+        let last = insist!(ledger.fence(view, token)).await?;
         let Some((last, now)) = last else { return Ok(()) };
         let over = last.nanos().saturating_add(nanos(self.scheduler.settings.lease + SETTLE));
         let left = u64::try_from(over.saturating_sub(now.nanos())).unwrap_or(0);
@@ -263,7 +267,8 @@ impl JobContext<'_> {
             at: crate::now(),
         };
         // Repeated after a lost answer it changes nothing.
-        self.insist(async |ledger| ledger.commit(&commit).await).await?;
+        let ledger = self.scheduler.ledger()?;
+        insist!(ledger.commit(&commit)).await?;
         self.scheduler.tally.attempt_committed(&commit.receipt);
         Ok(())
     }
@@ -271,7 +276,8 @@ impl JobContext<'_> {
     async fn keep_bad_rows(&self) -> Result<(), Error> {
         let board = self.board.job(self.index);
         let job = self.held.claimed.job.job_id;
-        self.insist(async |ledger| ledger.remark(job, &board.warnings, &board.bad_rows).await).await
+        let ledger = self.scheduler.ledger()?;
+        insist!(ledger.remark(job, &board.warnings, &board.bad_rows)).await
     }
 }
 
@@ -308,12 +314,7 @@ fn pin_of(file: &serde_json::Value) -> String {
 }
 
 /// A digest of all that must be alike for what an earlier attempt finished to count.
-fn basis(
-    version: &str,
-    window: &WindowRow,
-    source: &serde_json::Value,
-    identity: &str,
-) -> String {
+fn basis(version: &str, window: &WindowRow, source: &serde_json::Value, identity: &str) -> String {
     let mut digest = Sha256::new();
     let partitions = window.partitions.to_string();
     for part in [version, &partitions, &source.to_string(), identity] {

@@ -77,22 +77,6 @@ impl Board {
         *self.jobs.lock().unwrap_or_else(PoisonError::into_inner) = jobs;
     }
 
-    /// Adds a job and gives its place; the place of one that has ended may be given again.
-    pub(crate) fn add(&self, job: JobBoard) -> usize {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended = |held: &JobBoard| matches!(held.phase, Phase::Ended(_));
-        match jobs.iter().position(ended) {
-            Some(place) => {
-                jobs[place] = job;
-                place
-            }
-            None => {
-                jobs.push(job);
-                jobs.len() - 1
-            }
-        }
-    }
-
     /// Shows that a job has ended.
     pub(crate) fn end(&self, job: usize, state: JobState) {
         self.update(job, |job| job.phase = Phase::Ended(state));

@@ -8,9 +8,7 @@ use jobs::WindowPlan;
 use metastore::NewWindow;
 use model::cutting::cut_windows;
 use model::window::{ViewTimes, cut};
-use model::{
-    Coverage, Cut, EventTime, Interval, IntervalSet, Marker, ViewRef, Warning, WindowId,
-};
+use model::{Coverage, Cut, EventTime, Interval, IntervalSet, Marker, ViewRef, Warning, WindowId};
 use uuid::Uuid;
 
 use crate::Scheduler;
@@ -73,8 +71,7 @@ pub(crate) async fn adopt(scheduler: &Scheduler, selected: &Selected) -> Result<
     let view_ref = view_ref(scheduler, selected);
     let created = view.created_micros.map(EventTime::from_micros);
     let (intervals, features) = (feast_intervals(view), feature_names(view));
-    let adopted =
-        ledger.adopt(&view_ref, created, &intervals, &features, crate::now()).await?;
+    let adopted = ledger.adopt(&view_ref, created, &intervals, &features, crate::now()).await?;
     let state = ledger.coverage(&view_ref).await?;
     let (committed, fenced, lost) =
         state.map(|state| (state.committed, state.fenced, state.lost)).unwrap_or_default();
@@ -155,7 +152,11 @@ pub(crate) async fn cut_view(
 }
 
 /// The windows of an interval that is planned as a whole, in the order of time.
-pub(crate) fn windows(scheduler: &Scheduler, plan: &WindowPlan, trigger: &Trigger) -> Vec<Interval> {
+pub(crate) fn windows(
+    scheduler: &Scheduler,
+    plan: &WindowPlan,
+    trigger: &Trigger,
+) -> Vec<Interval> {
     cut_windows(plan.interval(), &plan.spans(), scheduler.settings.window_bytes, trigger.window)
 }
 

@@ -94,9 +94,7 @@ pub enum Error {
         run: model::RunId,
     },
     /// The run ended before it was known what it was to read.
-    #[error(
-        "run `{run}` ended before it was known what it was to read of the view; start it anew"
-    )]
+    #[error("run `{run}` ended before it was known what it was to read of the view; start it anew")]
     NeverCut {
         /// The run.
         run: model::RunId,

@@ -21,10 +21,34 @@ use crate::work::Held;
 use crate::{Scheduler, mirror};
 
 /// How long the ledger may be away before a job gives up on telling it something.
-const INSIST: Duration = Duration::from_secs(60);
+pub(crate) const INSIST: Duration = Duration::from_secs(60);
 
 /// The pause between two tries to tell it.
-const INSIST_PAUSE: Duration = Duration::from_millis(250);
+pub(crate) const INSIST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Tells the ledger something that must not be lost, for as long as it may be away: as a future of
+/// [`Error`]. Every call of the ledger may be repeated.
+///
+/// A macro, because the compiler does not see through the lifetimes of a closure's futures.
+macro_rules! insist {
+    ($told:expr) => {
+        async {
+            let started = std::time::Instant::now();
+            loop {
+                match $told.await {
+                    Err(error)
+                        if error.is_retryable() && started.elapsed() < crate::job::INSIST =>
+                    {
+                        tracing::warn!(error = crate::chain(&error), "the ledger did not answer");
+                        tokio::time::sleep(crate::job::INSIST_PAUSE).await;
+                    }
+                    told => break told.map_err(crate::Error::from),
+                }
+            }
+        }
+    };
+}
+pub(crate) use insist;
 
 /// What a job needs to know.
 #[derive(Clone, Copy)]
@@ -81,18 +105,17 @@ impl JobContext<'_> {
     pub(crate) async fn close(&self, state: JobState, reason: Option<&str>) {
         let claimed = &self.held.claimed;
         let job = &claimed.job;
+        let Ok(ledger) = self.scheduler.ledger() else { return };
         let warnings = self.board.job(self.index).warnings;
         if !warnings.is_empty() {
             let bad_rows = self.board.job(self.index).bad_rows;
-            let remarked =
-                self.insist(async |ledger| ledger.remark(job.job_id, &warnings, &bad_rows).await);
+            let remarked = insist!(ledger.remark(job.job_id, &warnings, &bad_rows));
             if let Err(error) = remarked.await {
                 tracing::warn!(job = %job.job_id, error = chain(&error), "warnings were not kept");
             }
         }
-        let closed = self.insist(async |ledger| {
-            ledger.close_job(job, claimed.token, state, reason, crate::now()).await
-        });
+        let now = crate::now();
+        let closed = insist!(ledger.close_job(job, claimed.token, state, reason, now));
         match closed.await {
             Ok(()) => {
                 self.scheduler.tally.job_ended(state);
@@ -104,24 +127,6 @@ impl JobContext<'_> {
             }
         }
         self.scheduler.settings.fail_points.pass(Step::JobClosed);
-    }
-
-    /// Tells the ledger something that must not be lost, for as long as it may be away.
-    pub(crate) async fn insist<T>(
-        &self,
-        tell: impl AsyncFn(&metastore::Ledger) -> Result<T, metastore::Error>,
-    ) -> Result<T, Error> {
-        let ledger = self.scheduler.ledger()?;
-        let started = std::time::Instant::now();
-        loop {
-            match tell(ledger).await {
-                Err(error) if error.is_retryable() && started.elapsed() < INSIST => {
-                    tracing::warn!(error = chain(&error), "the ledger did not answer");
-                    tokio::time::sleep(INSIST_PAUSE).await;
-                }
-                told => return Ok(told?),
-            }
-        }
     }
 
     pub(crate) fn warn(&self, warning: String) {
@@ -235,11 +240,11 @@ impl JobContext<'_> {
         first_plan: &mut Option<WindowPlan>,
     ) -> Result<Result<Vec<WindowRow>, String>, Error> {
         let scheduler = self.scheduler;
-        let (intervals, warnings) =
-            match cut::cut_view(scheduler, selected, known, trigger).await? {
-                ViewCut::Read { intervals, warnings } => (intervals, warnings),
-                ViewCut::Nothing { reason } => return Ok(Err(reason)),
-            };
+        let (intervals, warnings) = match cut::cut_view(scheduler, selected, known, trigger).await?
+        {
+            ViewCut::Read { intervals, warnings } => (intervals, warnings),
+            ViewCut::Nothing { reason } => return Ok(Err(reason)),
+        };
         scheduler.settings.fail_points.pass(Step::Cut);
         let hull = intervals.as_slice();
         let hull = hull.first().zip(hull.last());
@@ -262,13 +267,11 @@ impl JobContext<'_> {
             *first_plan = None;
         }
         let windows = cut::in_turn(windows, trigger.newest_first);
-        let claimed = &self.held.claimed;
-        self.insist(async |ledger| {
-            ledger.cut_job(&claimed.job, claimed.token, &windows, &warnings, crate::now()).await
-        })
-        .await?;
+        let (claimed, ledger, now) = (&self.held.claimed, scheduler.ledger()?, crate::now());
+        let (job, token) = (&claimed.job, claimed.token);
+        insist!(ledger.cut_job(job, token, &windows, &warnings, now)).await?;
         scheduler.settings.fail_points.pass(Step::WindowsRecorded);
-        Ok(Ok(scheduler.ledger()?.windows_of(claimed.job.job_id).await?))
+        Ok(Ok(ledger.windows_of(job.job_id).await?))
     }
 
     /// Attempts a window until it lands; gives the job's state where it does not.
@@ -280,7 +283,8 @@ impl JobContext<'_> {
         mut plan: Option<WindowPlan>,
     ) -> Result<Option<JobState>, Error> {
         loop {
-            let (attempt, error) = match self.attempt(selected, trigger, window, plan.take()).await {
+            let (attempt, error) = match self.attempt(selected, trigger, window, plan.take()).await
+            {
                 Ok(()) => return Ok(None),
                 // Nothing is recorded of an attempt that did not come to its first write.
                 Err((None, error)) => return Err(error),
@@ -294,13 +298,11 @@ impl JobContext<'_> {
             }
             let text = chain(&error);
             self.keep_warnings().await;
-            let next = self
-                .insist(async |ledger| {
-                    let (job, now) = (&self.held.claimed.job, crate::now());
-                    let ended = (attempt.number, end);
-                    ledger.end_attempt(job, &attempt.new, ended, &settings.retry, &text, now).await
-                })
-                .await?;
+            let (job, now) = (&self.held.claimed.job, crate::now());
+            let (ledger, ended, retry) =
+                (self.scheduler.ledger()?, (attempt.number, end), &settings.retry);
+            let next =
+                insist!(ledger.end_attempt(job, &attempt.new, ended, retry, &text, now)).await?;
             let Some(pause) = next.again_after else { return Ok(Some(next.job)) };
             self.warn(format!("attempted again: {text}"));
             self.board.update(self.index, |job| job.progress = Arc::default());
@@ -312,9 +314,8 @@ impl JobContext<'_> {
     async fn keep_warnings(&self) {
         let board = self.board.job(self.index);
         let job = self.held.claimed.job.job_id;
-        let kept = self
-            .insist(async |ledger| ledger.remark(job, &board.warnings, &board.bad_rows).await)
-            .await;
+        let Ok(ledger) = self.scheduler.ledger() else { return };
+        let kept = insist!(ledger.remark(job, &board.warnings, &board.bad_rows)).await;
         if let Err(error) = kept {
             tracing::warn!(%job, error = chain(&error), "warnings were not kept");
         }

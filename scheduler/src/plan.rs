@@ -71,7 +71,8 @@ async fn plan_view(
         report.source = Some(plan.source_path().to_owned());
         let files = plan.files();
         report.files = report.files.max(files.len() as u64);
-        report.row_groups = report.row_groups.max(files.iter().map(|file| file.row_groups as u64).sum());
+        report.row_groups =
+            report.row_groups.max(files.iter().map(|file| file.row_groups as u64).sum());
         report.rows += plan.rows_max();
         for file in files.iter().filter(|file| file.row_groups_read > 0) {
             report.row_groups_read += file.row_groups_read as u64;

@@ -222,7 +222,11 @@ impl Scheduler {
                 // Another run holds a view of ours.
                 tokio::time::sleep(LOOK_AGAIN).await;
             } else {
-                at_work.next().await;
+                // A view of ours may become free before what is at work has ended.
+                tokio::select! {
+                    _ = at_work.next() => {}
+                    () = tokio::time::sleep(LOOK_AGAIN) => {}
+                }
             }
         }
         let slowed = sinks.slowed();
@@ -258,8 +262,8 @@ impl Scheduler {
                 Ok(RunBeat::Ended) => {
                     // It may have ended by its last job, whose end is about to be seen.
                     let interrupted = ledger.run_row(run_id).await.ok().flatten();
-                    let is_dead = interrupted
-                        .is_none_or(|run| run.state == model::RunState::Interrupted);
+                    let is_dead =
+                        interrupted.is_none_or(|run| run.state == model::RunState::Interrupted);
                     if is_dead {
                         return;
                     }

@@ -51,7 +51,12 @@ impl Scheduler {
         let view = view.ok_or_else(|| Error::UnknownView {
             view: name.to_owned(),
             project: project.clone(),
-            known: snapshot.views.iter().map(|view| view.name.as_str()).collect::<Vec<_>>().join(", "),
+            known: snapshot
+                .views
+                .iter()
+                .map(|view| view.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
         })?;
         let storage_name = view.storage_name(self.config.registry.versioning);
         self.stored_intervals(name, storage_name).await
@@ -114,9 +119,8 @@ fn view_report(
     coverage.cover(cut::feast_intervals(&view));
     // The last instant that has landed, which is what Feast calls the end.
     let watermark = coverage.watermark().map(|watermark| watermark.plus_nanos(-1));
-    let seconds = |watermark: EventTime| {
-        now.nanos().saturating_sub(watermark.nanos()) / NANOS_PER_SECOND
-    };
+    let seconds =
+        |watermark: EventTime| now.nanos().saturating_sub(watermark.nanos()) / NANOS_PER_SECOND;
     ViewReport {
         view: view.name.clone(),
         storage_name,

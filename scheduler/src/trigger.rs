@@ -148,9 +148,7 @@ fn ask(request: &RunRequest, now: EventTime) -> Ask {
             Ask::State(state, Interval::new(start, end.plus_nanos(1)))
         }
         (RunKind::Incremental, _) => Ask::Interval(Request::Incremental { end }),
-        (RunKind::Interval | RunKind::Rerun, _) => {
-            Ask::Interval(Request::Interval { start, end })
-        }
+        (RunKind::Interval | RunKind::Rerun, _) => Ask::Interval(Request::Interval { start, end }),
     }
 }
 

@@ -7,18 +7,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::JobProgress;
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use jobs::{FeatureSinks, LeaseGuard};
 use metastore::{Beat, ClaimedJob};
 use model::{JobState, RunId};
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::Scheduler;
 use crate::board::{Board, JobBoard};
 use crate::error::{Error, chain};
 use crate::fail_point::Step;
 use crate::job::JobContext;
-use crate::Scheduler;
 
 /// How often a process looks for work that another has left or admitted; its own runs wake it.
 const LOOK: Duration = Duration::from_millis(500);
@@ -51,41 +52,38 @@ enum Stopped {
 
 impl Scheduler {
     /// Works on runs that any process may work on, until it is told to stop.
-    pub async fn serve(&self, sinks: &dyn FeatureSinks, stop: &Stop) {
-        let mut at_work = FuturesUnordered::new();
+    pub async fn serve(self: Arc<Self>, sinks: Arc<dyn FeatureSinks>, stop: Stop) {
+        let mut at_work = JoinSet::new();
         let mut recovered: Option<Instant> = None;
-        let board = Board::default();
-        loop {
+        while !stop.leases.is_cancelled() {
             if recovered.is_none_or(|at| at.elapsed() >= RECOVER) {
                 recovered = Some(Instant::now());
                 if let Err(error) = self.recover(&crate::is_alive).await {
                     tracing::warn!(error = chain(&error), "recovery was not possible");
                 }
             }
-            let mut may_have_more = false;
-            if !stop.leases.is_cancelled() {
-                self.begin_waiting(sinks).await;
-                if at_work.len() < self.settings.defaults.parallel.max(1)
-                    && let Some(held) = self.claim_or_warn().await
-                {
-                    let index = board.add(JobBoard::of_view(&held.claimed.job.view_name));
-                    at_work.push(self.hold(held, sinks, (&board, index), stop));
-                    may_have_more = true;
-                }
-            } else if at_work.is_empty() {
-                return;
-            }
-            if may_have_more {
-                // A poll, so that what was claimed begins, without waiting for its end.
-                tokio::select! { biased; _ = at_work.next() => {}, () = std::future::ready(()) => {} }
-                continue;
+            self.begin_waiting(sinks.as_ref()).await;
+            while at_work.len() < self.settings.defaults.parallel.max(1)
+                && !stop.leases.is_cancelled()
+                && let Some(held) = self.claim_or_warn().await
+            {
+                let (scheduler, sinks) = (Arc::clone(&self), Arc::clone(&sinks));
+                let stop = stop.clone();
+                at_work.spawn(async move {
+                    let board = Board::default();
+                    board.set(vec![JobBoard::of_view(&held.claimed.job.view_name)]);
+                    scheduler.hold(held, sinks.as_ref(), (&board, 0), &stop).await;
+                });
             }
             tokio::select! {
-                Some(()) = at_work.next(), if !at_work.is_empty() => {}
+                Some(ended) = at_work.join_next(), if !at_work.is_empty() => told(ended),
                 () = self.woken() => {}
-                () = stop.leases.cancelled(), if !stop.leases.is_cancelled() => {}
+                () = stop.leases.cancelled() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
+        }
+        while let Some(ended) = at_work.join_next().await {
+            told(ended);
         }
     }
 
@@ -125,8 +123,7 @@ impl Scheduler {
         let asked = Instant::now();
         let lease = self.settings.lease;
         let holder = self.process.holder();
-        let claimed =
-            self.ledger()?.claim_job(&self.config.project, only, &holder, lease).await?;
+        let claimed = self.ledger()?.claim_job(&self.config.project, only, &holder, lease).await?;
         Ok(claimed.map(|claimed| {
             self.settings.fail_points.pass(Step::Leased);
             Held { claimed, guard: Arc::new(LeaseGuard::new(asked + lease)) }
@@ -134,7 +131,19 @@ impl Scheduler {
     }
 
     /// Works on a job while its lease is extended. Never fails: what went wrong is in the ledger.
-    pub(crate) async fn hold(
+    ///
+    /// Boxed, because the compiler does not see through the lifetimes of a task's nested futures.
+    pub(crate) fn hold<'a>(
+        &'a self,
+        held: Held,
+        sinks: &'a dyn FeatureSinks,
+        shown: (&'a Board, usize),
+        stop: &'a Stop,
+    ) -> BoxFuture<'a, ()> {
+        self.hold_until_ended(held, sinks, shown, stop).boxed()
+    }
+
+    async fn hold_until_ended(
         &self,
         held: Held,
         sinks: &dyn FeatureSinks,
@@ -199,13 +208,20 @@ impl Scheduler {
     }
 }
 
+/// A panic is a bug of ours; the job's lease ends by itself and another attempt is made.
+fn told(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a job stopped short");
+    }
+}
+
 fn progress(job: &JobBoard) -> JobProgress {
     let counted = job.progress.snapshot();
     JobProgress {
         rows_read: counted.read,
         rows_max: job.rows_max,
-        written: counted.written,
-        stale: counted.stale,
-        tombstoned: counted.tombstoned,
+        written: counted.counts.written,
+        stale: counted.counts.stale,
+        tombstoned: counted.counts.tombstoned,
     }
 }

@@ -3,14 +3,17 @@
 //! One file for each question an operator asks. Deliberately absent: Feast's bytes (see `vectors`)
 //! and what happens when the process is killed (see `fault`).
 
+mod correct;
 mod failure;
 mod memory;
-mod metastore;
 mod plan;
 mod read;
+mod rebuild;
 mod redis;
 mod redis_servers;
 mod registry;
+mod rerun;
+mod runs;
 mod s3;
 mod sample;
 mod show;

@@ -13,14 +13,19 @@ use crate::hex;
 /// Hashes by key, values by field.
 pub type Hashes = BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>>;
 
-/// One walk over the keys of a database. Hashes only: any other key is an error.
+/// One walk over the keys of a database, past our own (ADR 11). Hashes only: any other key is an
+/// error.
 const WALK: &str = "redis.call('SELECT', ARGV[1]) \
     local page = redis.call('SCAN', ARGV[2], 'COUNT', 1000) \
     local out = {} \
-    for i, key in ipairs(page[2]) do out[i] = {key, redis.call('HGETALL', key)} end \
+    for _, key in ipairs(page[2]) do \
+        if string.sub(key, 1, 13) ~= '__tidegate__:' then \
+            out[#out + 1] = {key, redis.call('HGETALL', key)} \
+        end \
+    end \
     return {page[1], out}";
 
-/// Everything that a Redis database holds.
+/// Everything that a Redis database holds of Feast's.
 ///
 /// # Errors
 /// When the server cannot be asked, or a key is not a hash.

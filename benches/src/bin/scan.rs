@@ -21,6 +21,8 @@ use benches::year::{COLUMNS, Counting, DAY_MICROS, DAYS, FIRST_MICROS, Layout, Y
 use clap::{Parser, ValueEnum};
 use feast::config::OnBadRow;
 use feast::{DataSource, FeatureView, Field, JoinKey, ValueType};
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use jobs::{
     Attempt, FeatureSink, KnownKeys, Session, SessionOptions, SinkError, WindowPlan, WindowSpec,
 };
@@ -181,15 +183,15 @@ impl FeatureSink for Forgetting {
         Ok(())
     }
 
-    async fn stored_inside(
-        &self,
+    fn stored_inside<'a>(
+        &'a self,
         _: Interval,
-        _: &KnownKeys<'_>,
-    ) -> Result<Vec<Vec<u8>>, SinkError> {
-        Ok(Vec::new())
+        _: KnownKeys<'a>,
+    ) -> BoxStream<'a, Result<Vec<Vec<u8>>, SinkError>> {
+        futures::stream::empty().boxed()
     }
 
-    async fn remove(&self, _: Vec<Vec<u8>>) -> Result<u64, SinkError> {
+    async fn remove(&self, _: &[Vec<u8>]) -> Result<u64, SinkError> {
         Ok(0)
     }
 }

@@ -97,8 +97,15 @@ fn args(directory: &Path, verb: &[String]) -> anyhow::Result<Args> {
     let chdir = ["tidegate".into(), "-c".into(), directory.as_os_str().to_owned()];
     let line = chdir.into_iter().chain(verb.iter().map(Into::into));
     let args = Args::try_parse_from(line).context("a command of the demo is wrong")?;
-    // These two may come from the environment, where they belong to another repository.
-    Ok(Args { feature_store_yaml: None, metastore: None, ..args })
+    // These may come from the environment, where they belong to another repository.
+    Ok(Args {
+        feature_store_yaml: None,
+        metastore: None,
+        server: None,
+        token_file: None,
+        ca: None,
+        ..args
+    })
 }
 
 /// A command as it would be typed.
@@ -172,8 +179,8 @@ mod tests {
         assert!(matches!(
             verbs.as_slice(),
             [
-                Verb::MaterializeIncremental(_),
-                Verb::MaterializeIncremental(_),
+                Verb::MaterializeIncremental { .. },
+                Verb::MaterializeIncremental { .. },
                 Verb::GetOnlineFeatures(_),
                 Verb::Status
             ]

@@ -1,69 +1,56 @@
-//! `materialize` and `materialize-incremental`.
+//! `materialize`, `materialize-incremental` and `rerun`.
 
-use model::{EventTime, Request, RunState};
-use scheduler::{Board, Trigger, Version};
+use std::sync::Arc;
+
+use api::RunRequest;
+use model::RunState;
+use scheduler::{Board, Trigger};
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
-use crate::args::{Incremental, Interval, Selection};
+use super::{Context, Place, UsageError, plan};
+use crate::args::Submission;
 use crate::embedded::{self, Access};
-use crate::progress::Watcher;
-use crate::{EXIT_FAILED, EXIT_LANDED, output, repo};
+use crate::progress::{ViewLine, Watcher};
+use crate::repo::{Repo, online_store_name};
+use crate::{EXIT_FAILED, EXIT_LANDED, attend, output};
 
-/// Views side by side when nothing says otherwise: one reads while the other writes.
-const PARALLEL: usize = 2;
-
-/// The trigger of `materialize-incremental END`.
-pub fn incremental(context: &Context, run: &Incremental) -> anyhow::Result<Trigger> {
-    let end = EventTime::from_micros(feast::datetime::parse_iso(&run.end)?);
-    trigger(context, Request::Incremental { end }, &run.selection)
-}
-
-/// The trigger of `materialize START END`.
-pub fn interval(context: &Context, run: &Interval) -> anyhow::Result<Trigger> {
-    let now = scheduler::now();
-    let request = match (&run.start, &run.end) {
-        (Some(start), Some(end)) => {
-            let at = |text: &str| {
-                feast::datetime::parse_lenient(text, now.to_utc()).map(EventTime::from_micros)
-            };
-            Request::Interval { start: at(start)?, end: at(end)? }
+/// Has a run done, here or at the server, and prints what came of it.
+pub async fn run(
+    context: &Context,
+    request: RunRequest,
+    submission: &Submission,
+) -> anyhow::Result<u8> {
+    if submission.dry_run {
+        return plan::run(context, &request).await;
+    }
+    match &context.place {
+        Place::Server(client) => {
+            attend::run(context.args.output, client, &request, submission).await
         }
-        _ => Request::Interval {
-            start: EventTime::EPOCH,
-            end: EventTime::from_micros(now.micros_floor()),
-        },
-    };
-    trigger(context, request, &run.selection)
+        Place::Repo(_) if submission.idempotency_key.is_some() => {
+            let what = "--idempotency-key is for a server; name one with --server";
+            Err(UsageError(what.to_owned()).into())
+        }
+        Place::Repo(repo) => here(context, repo, &request).await,
+    }
 }
 
-fn trigger(context: &Context, request: Request, selection: &Selection) -> anyhow::Result<Trigger> {
-    let settings = &context.repo.config.tidegate;
-    Ok(Trigger {
-        request,
-        views: selection.views.clone(),
-        version: selection.version.as_deref().map(Version::parse).transpose()?,
-        allow_future: selection.allow_future,
-        allow_empty: selection.allow_empty,
-        refuse_over_memory: selection.refuse_over_memory || settings.refuse_over_memory,
-        parallel: selection.parallel.map(usize::from).or(settings.parallel).unwrap_or(PARALLEL),
-        now: scheduler::now(),
-    })
-}
-
-/// Runs a trigger and prints what came of it.
-pub async fn run(context: &Context, trigger: Trigger) -> anyhow::Result<u8> {
-    trigger.check()?;
-    let scheduler = embedded::scheduler(&context.repo, &context.environment, Access::Write).await?;
-    let sinks = embedded::sinks(&context.repo).await?;
-    let board = std::sync::Arc::new(Board::default());
-    let watcher = Watcher::start(std::sync::Arc::clone(&board));
+/// Runs the request in this process.
+async fn here(context: &Context, repo: &Repo, request: &RunRequest) -> anyhow::Result<u8> {
+    let settings = embedded::settings(repo, &context.args)?;
+    // What makes no sense is refused before a ledger is created for it.
+    Trigger::of(request, settings.defaults, scheduler::now())?;
+    let environment = &context.environment;
+    let scheduler = embedded::scheduler(repo, environment, settings, Access::Write).await?;
+    let sinks = embedded::sinks(repo).await?;
+    let board = Arc::new(Board::default());
+    let shown = Arc::clone(&board);
+    let watcher = Watcher::start(move || shown.jobs().iter().map(ViewLine::of_job).collect());
     let stop = stop_on_signal();
-    let report = scheduler.run(&trigger, &sinks, &board, &stop).await;
+    let report = scheduler.run(request, &sinks, &board, &stop).await;
     watcher.finish().await;
     let report = report?;
-    let store = repo::online_store_name(&context.repo.config.online_store);
-    output::run(context.args.output, &report, &store)?;
+    output::run(context.args.output, &report, &online_store_name(&repo.config.online_store))?;
     Ok(if report.state == RunState::Succeeded { EXIT_LANDED } else { EXIT_FAILED })
 }
 

@@ -7,7 +7,7 @@ use crate::{EXIT_LANDED, output};
 
 /// Opens the ledger, which applies what is missing.
 pub async fn run(context: &Context) -> anyhow::Result<u8> {
-    let url = LedgerUrl::parse(&context.repo.ledger)?;
+    let url = LedgerUrl::parse(&context.repo("migrate")?.ledger)?;
     Ledger::open(&url).await?.close().await;
     let version = Ledger::schema_version();
     output::value(

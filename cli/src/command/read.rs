@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::{Context, UsageError};
 use crate::args::Read;
 use crate::embedded;
-use crate::repo::registry_options;
+use crate::repo::{Repo, registry_options};
 use crate::{EXIT_LANDED, output};
 
 /// One view's part of a request, in the order asked for.
@@ -32,16 +32,16 @@ struct Wanted {
 
 /// Reads and prints one object per entity.
 pub async fn run(context: &Context, read: &Read) -> anyhow::Result<u8> {
-    let repo = &context.repo;
+    let repo = context.repo("get-online-features")?;
     let options = registry_options(repo, &context.environment);
     let registry = Registry::open(&repo.config.registry, &options).await?;
     let snapshot = registry.snapshot(&repo.config.project).await?;
-    let (wanted, columns) = resolve(context, &snapshot, read)?;
+    let (wanted, columns) = resolve(repo, &snapshot, read)?;
     let entities = entities(&read.entities)?;
     let store = embedded::online_store(repo).await?;
     let mut rows: Vec<Vec<Value>> = vec![vec![Value::Null; columns.len()]; entities.len()];
     for view in &wanted {
-        fill(context, &store, view, &entities, &mut rows).await?;
+        fill(repo, &store, view, &entities, &mut rows).await?;
     }
     let results: Vec<Value> = entities
         .iter()
@@ -87,14 +87,14 @@ fn text(results: &[Value]) -> String {
 
 /// The views to read and the names of the result's columns.
 fn resolve(
-    context: &Context,
+    repo: &Repo,
     snapshot: &Snapshot,
     read: &Read,
 ) -> anyhow::Result<(Vec<Wanted>, Vec<String>)> {
     let mut wanted: Vec<Wanted> = Vec::new();
     let mut columns = Vec::new();
     for (reference, feature) in references(snapshot, read)? {
-        let view = wanted_view(context, snapshot, &reference, &mut wanted)?;
+        let view = wanted_view(repo, snapshot, &reference, &mut wanted)?;
         if !view.view.features.iter().any(|field| field.name == feature) {
             let name = &view.view.name;
             return Err(UsageError(format!("view `{name}` has no feature `{feature}`")).into());
@@ -169,7 +169,7 @@ fn parse_reference(text: &str) -> anyhow::Result<(Reference, String)> {
 }
 
 fn wanted_view<'a>(
-    context: &Context,
+    repo: &Repo,
     snapshot: &Snapshot,
     reference: &Reference,
     wanted: &'a mut Vec<Wanted>,
@@ -182,7 +182,7 @@ fn wanted_view<'a>(
         Some(index) => index,
         None => {
             let view = find(snapshot, &reference.view)?;
-            let versioning = context.repo.config.registry.versioning;
+            let versioning = repo.config.registry.versioning;
             let storage_name = match reference.version {
                 Some(0) => view.name.clone(),
                 Some(version) if versioning => format!("{}_v{version}", view.name),
@@ -240,13 +240,13 @@ fn entities(pairs: &[String]) -> anyhow::Result<Vec<BTreeMap<String, String>>> {
 }
 
 async fn fill(
-    context: &Context,
+    repo: &Repo,
     store: &Arc<OnlineStore>,
     wanted: &Wanted,
     entities: &[BTreeMap<String, String>],
     rows: &mut [Vec<Value>],
 ) -> anyhow::Result<()> {
-    let config = &context.repo.config;
+    let config = &repo.config;
     let layout =
         EntityKeyLayout::new(&wanted.view.join_keys, config.entity_key_serialization_version)?;
     let suffix = store.key_suffix(&config.project).to_vec();

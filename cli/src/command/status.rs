@@ -1,15 +1,15 @@
 //! `status`: how far each view has got.
 
-use scheduler::{StatusReport, ViewReport};
+use api::{StatusReport, ViewReport};
 
 use super::Context;
-use crate::embedded::{self, Access};
+use crate::embedded::Access;
+use crate::service::Service;
 use crate::{EXIT_LANDED, output};
 
 /// Prints one line a view of the registry, of any kind.
 pub async fn run(context: &Context) -> anyhow::Result<u8> {
-    let scheduler = embedded::scheduler(&context.repo, &context.environment, Access::Read).await?;
-    let report = scheduler.status().await?;
+    let report = Service::open(context, Access::Read).await?.status().await?;
     output::value(context.args.output, &report, || text(&report))?;
     Ok(EXIT_LANDED)
 }
@@ -26,6 +26,16 @@ fn text(report: &StatusReport) -> String {
         }
         if let Some(refusal) = &view.refusal {
             text.push_str(&format!("\n{name}: cannot be materialized here: {refusal}"));
+        }
+        if let Some(lost) = &view.lost {
+            text.push_str(&format!(
+                "\n{name}: the online store may lack what has landed: {lost}; \
+                 `materialize-incremental --rebuild` brings it back"
+            ));
+        }
+        if let Some(lease) = &view.lease {
+            let (holder, until) = (&lease.holder, output::moment(lease.until));
+            text.push_str(&format!("\n{name}: held by {holder} until {until} at least"));
         }
         let reason = view.last_job.as_ref().and_then(|job| job.reason.as_ref());
         if let Some(reason) = reason {

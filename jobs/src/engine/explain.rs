@@ -29,21 +29,21 @@ pub(super) fn unconfirmed(plan: &WindowPlan, error: SinkError) -> Error {
 
 /// The error of a store that did not do as it was asked.
 pub(crate) fn unwritten(plan: &WindowPlan, error: SinkError) -> Error {
-    refused(plan, error, |view, retryable, source| Error::Sink { view, retryable, source })
+    Error::of_sink(plan.view(), error)
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
+/// What a refusal means to any attempt, or else what it means here.
 fn refused(
     plan: &WindowPlan,
     error: SinkError,
     other: impl FnOnce(String, bool, Source) -> Error,
 ) -> Error {
-    let view = plan.view().to_owned();
     match error.refusal {
-        Refusal::Superseded => Error::Superseded { view, source: error.source },
-        Refusal::Cancelled => Error::Cancelled { view },
-        Refusal::Passing | Refusal::Lasting => other(view, error.is_retryable(), error.source),
+        Refusal::Passing => other(plan.view().to_owned(), true, error.source),
+        Refusal::Lasting => other(plan.view().to_owned(), false, error.source),
+        Refusal::Lost | Refusal::Superseded | Refusal::Cancelled => unwritten(plan, error),
     }
 }
 

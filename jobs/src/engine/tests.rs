@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod memory;
+mod resume;
+mod sweep;
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use model::{EventTime, Interval};
 
 use super::{WindowPlan, WindowSpec};
@@ -26,9 +28,9 @@ impl WindowPlan {
     ///
     /// # Errors
     /// When a page index cannot be read.
-    pub async fn within(&self, interval: Interval) -> Result<Self, Error> {
+    pub fn within(&self, interval: Interval) -> BoxFuture<'static, Result<Self, Error>> {
         let spec = WindowSpec { interval, ..self.spec.clone() };
-        Self::over(spec, Arc::clone(&self.source), self.need.clone(), self.active.clone()).await
+        Self::over(spec, Arc::clone(&self.source), self.need.clone(), self.active.clone()).boxed()
     }
 
     /// Plans everything before the interval; `None` where there is no earlier time.

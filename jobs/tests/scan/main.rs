@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobs::{Attempt, Error, WindowPlan, run};
-use model::Receipt;
+use model::{Receipt, cut_windows};
 use tokio::time::Instant;
 
 use crate::sample::{DAY, Taking, put, session, spec};
@@ -155,4 +155,49 @@ async fn a_file_that_is_removed_after_planning_fails_the_window() {
     let error = ran.unwrap_err();
     assert!(matches!(&error, Error::SourceChanged { file } if file.ends_with("d/b.parquet")));
     assert!(error.asks_for_new_attempt());
+}
+
+#[tokio::test]
+async fn a_correction_that_withdraws_nothing_reads_nothing_more() {
+    let store = Arc::new(Counting::default());
+    put(&store, "d/month.parquet", 0..30, 400).await;
+    let session = session(&store);
+    let plan = WindowPlan::new(&session, spec("d", 9 * DAY, 20 * DAY)).await.unwrap();
+    let mut reads = Vec::new();
+    for correcting in [false, true] {
+        store.take();
+        let attempt = Attempt { correcting, ..Attempt::new(1) };
+        let ran = run(&session, &plan, Arc::new(Taking), &attempt, &Arc::default()).await;
+        assert_eq!(ran.unwrap().receipt.rows_read, 11 * 400);
+        reads.push(bytes(&store.take()));
+    }
+    assert_eq!(reads[0], reads[1]);
+}
+
+#[tokio::test]
+async fn windows_that_are_cut_at_row_groups_share_one_listing_and_read_all_once() {
+    let store = Arc::new(Counting::default());
+    put(&store, "d/a.parquet", 0..20, 2_000).await;
+    put(&store, "d/b.parquet", 20..40, 2_000).await;
+    let session = session(&store);
+    let whole = WindowPlan::new(&session, spec("d", 0, 40 * DAY)).await.unwrap();
+    let spans = whole.spans();
+    let day = spans[0].1;
+    assert!(spans.len() == 40 && spans.iter().all(|(span, _)| !span.is_empty()));
+    let windows = cut_windows(whole.interval(), &spans, 5 * day, None);
+    assert_eq!(windows.len(), 8);
+    store.take();
+    let (mut wanted, mut rows) = (0, 0);
+    for window in windows {
+        let plan = whole.within(window).await.unwrap();
+        assert_eq!(plan.files().len(), 2);
+        wanted += plan.files().iter().map(|file| file.bytes).sum::<u64>();
+        assert!(store.take().is_empty(), "nothing is listed nor read again");
+        let attempt = Attempt::new(plan.partitions(&session));
+        let ran = run(&session, &plan, Arc::new(Taking), &attempt, &Arc::default()).await;
+        rows += ran.unwrap().receipt.rows_read;
+        store.take();
+    }
+    assert_eq!(rows, 40 * 2_000);
+    assert_eq!(wanted, whole.files().iter().map(|file| file.bytes).sum::<u64>());
 }

@@ -8,6 +8,8 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray}
 use async_trait::async_trait;
 use feast::config::OnBadRow;
 use feast::{DataSource, FeatureView, Field, JoinKey, ValueType};
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use jobs::{FeatureSink, KnownKeys, Session, SessionOptions, SinkError, WindowSpec};
 use model::{EncodedBatch, EventTime, Interval, Marker, WriteCounts};
 use object_store::path::Path;
@@ -43,15 +45,15 @@ impl FeatureSink for Taking {
         Ok(())
     }
 
-    async fn stored_inside(
-        &self,
+    fn stored_inside<'a>(
+        &'a self,
         _: Interval,
-        _: &KnownKeys<'_>,
-    ) -> Result<Vec<Vec<u8>>, SinkError> {
-        Ok(Vec::new())
+        _: KnownKeys<'a>,
+    ) -> BoxStream<'a, Result<Vec<Vec<u8>>, SinkError>> {
+        futures::stream::empty().boxed()
     }
 
-    async fn remove(&self, _: Vec<Vec<u8>>) -> Result<u64, SinkError> {
+    async fn remove(&self, _: &[Vec<u8>]) -> Result<u64, SinkError> {
         Ok(0)
     }
 }

@@ -2,19 +2,19 @@
 
 use futures::future::join_all;
 
-use super::fixture::{Fixture, at, interval, new_run};
-use crate::{Error, Ledger, LedgerUrl};
+use super::fixture::{Fixture, interval, new_run};
+use crate::{Error, Ledger, LedgerUrl, RunFilter};
 
 /// Processes that start at once on an empty place all succeed, and none migrates twice.
 pub async fn two_processes_may_open_at_once(url: &LedgerUrl) {
     let opened = join_all((0..6).map(|_| Ledger::open(url))).await;
     for ledger in opened {
         let ledger = ledger.unwrap();
-        ledger.admit(&new_run("p")).await.unwrap();
+        ledger.admit(&new_run(&["v"])).await.unwrap();
         ledger.close().await;
     }
     let ledger = Ledger::open(url).await.unwrap();
-    assert_eq!(ledger.runs(Some("p"), 99).await.unwrap().len(), 6);
+    assert_eq!(ledger.runs(&RunFilter::default(), 99).await.unwrap().len(), 6);
 }
 
 /// A program never touches a ledger whose schema it does not know.
@@ -41,7 +41,7 @@ pub async fn a_newer_schema_is_refused(url: &LedgerUrl) {
 pub async fn an_altered_migration_is_refused(url: &LedgerUrl) {
     let ledger = Ledger::open(url).await.unwrap();
     let run = async |sql| sqlx::query(sql).execute(ledger.pool()).await.map(drop).unwrap();
-    run("DELETE FROM migrations WHERE version = 4").await;
+    run("DELETE FROM migrations WHERE version > 3").await;
     let error = Ledger::open_read_only(url).await.map(drop).unwrap_err();
     assert!(matches!(error, Error::OlderSchema { found: 3, .. }), "{error:?}");
     run("UPDATE migrations SET checksum = 'x' WHERE version = 3").await;
@@ -64,11 +64,18 @@ pub async fn reading_creates_nothing(url: &LedgerUrl) {
 /// A ledger opened for reading cannot be changed by mistake.
 pub async fn a_read_only_ledger_refuses_to_write(url: &LedgerUrl) {
     let fixture = Fixture::new(url).await;
+    let run = fixture.run_of(&["v"]).await;
+    let before = fixture.run(run).await;
     let reader = Ledger::open_read_only(url).await.unwrap().unwrap();
-    let refused = reader.admit(&new_run("p")).await.unwrap_err();
+    let refused = reader.admit(&new_run(&[])).await.unwrap_err();
     assert!(matches!(refused, Error::Admit { .. }), "{refused:?}");
     assert!(!refused.is_retryable());
-    assert!(reader.heartbeat(fixture.run_id, at(9)).await.is_err());
-    assert_eq!(reader.runs(None, 9).await.unwrap().len(), 1);
-    assert_eq!(fixture.run().await.run.heartbeat_at, at(0));
+    assert!(reader.heartbeat(run).await.is_err());
+    let holder = super::fixture::holder("here-7", 7);
+    let refused = reader.claim_job("p", None, &holder, super::fixture::LONG).await.unwrap_err();
+    assert!(matches!(refused, Error::Lease { .. }), "{refused:?}");
+    assert_eq!(reader.run(run).await.unwrap().unwrap(), before);
+    assert_eq!(reader.views("p").await.unwrap().len(), 1);
+    assert_eq!(reader.leases("p").await.unwrap(), []);
+    assert_eq!(fixture.run(run).await, before);
 }

@@ -1,6 +1,8 @@
 //! Claims on what has landed of a view: intervals, watermark, Feast's history.
 
 use futures::future::join_all;
+use model::machine::AttemptEnd;
+use model::{AttemptState, WindowState};
 
 use super::fixture::{Fixture, at, interval};
 use crate::{Error, Ledger, LedgerUrl};
@@ -32,23 +34,32 @@ pub async fn a_gap_holds_the_watermark(url: &LedgerUrl) {
     assert_eq!(below.watermark_after, Some(at(30)));
 }
 
-/// Commits of one view from several processes at once all count.
+/// Commits of one view from several processes at once all count, and each has a number of its own.
 pub async fn concurrent_commits_lose_nothing(url: &LedgerUrl) {
     let fixture = Fixture::new(url).await;
-    let mut commits = Vec::new();
-    for step in 0..12 {
-        let window = fixture.window(interval(step * 10, step * 10 + 10)).await;
-        let commit = fixture.commit(&window);
-        commits.push((Ledger::open(url).await.unwrap(), commit));
-    }
-    let landed = join_all(commits.iter().map(|(ledger, commit)| ledger.commit(commit))).await;
-    for committed in landed {
-        assert!(committed.unwrap().watermark_after.is_some());
-    }
+    let slices: Vec<_> = (0..8).map(|n| interval(n * 10, n * 10 + 10)).collect();
+    let work = fixture.work(&slices).await;
+    let commit = async |window: usize| {
+        let own = Fixture { ledger: Ledger::open(url).await.unwrap(), view: fixture.view.clone() };
+        let attempt = own.attempt(&work, window).await;
+        loop {
+            let commit = own.commit(&work, &attempt).await;
+            match own.ledger.commit(&commit).await {
+                Ok(committed) => break committed,
+                // Another commit had the number first.
+                Err(Error::WindowMismatch { what: "sequence of commits", .. }) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    };
+    let landed = join_all((0..slices.len()).map(commit)).await;
+    assert!(landed.iter().all(|committed| committed.watermark_after.is_some()));
     let state = fixture.state().await;
-    assert_eq!(state.coverage.intervals().as_slice(), [interval(0, 120)]);
-    assert_eq!(state.coverage.watermark(), Some(at(120)));
+    assert_eq!(state.coverage.intervals().as_slice(), [interval(0, 80)]);
+    assert_eq!(state.coverage.watermark(), Some(at(80)));
+    assert_eq!(state.committed.map(|last| last.sequence), Some(8));
     assert_eq!(fixture.count("intervals").await, 1, "each saw what the others had stored");
+    assert_eq!(fixture.run(work.job.run_id).await.run.state, model::RunState::Succeeded);
 }
 
 /// What Feast lists is merged once; contacts that bring nothing new change nothing.
@@ -81,8 +92,9 @@ pub async fn features_are_remembered_until_the_next_commit(url: &LedgerUrl) {
     };
     assert_eq!(known().await, Some(old.clone()));
     assert_eq!(known().await, Some(old));
-    let window = fixture.window(interval(0, 10)).await;
-    let mut commit = fixture.commit(&window);
+    let work = fixture.work(&[interval(0, 10)]).await;
+    let attempt = fixture.attempt(&work, 0).await;
+    let mut commit = fixture.commit(&work, &attempt).await;
     commit.features.clone_from(&new);
     fixture.ledger.commit(&commit).await.unwrap();
     assert_eq!(known().await, Some(new.clone()));
@@ -96,7 +108,9 @@ pub async fn features_are_remembered_until_the_next_commit(url: &LedgerUrl) {
 pub async fn a_recreated_view_starts_afresh(url: &LedgerUrl) {
     let fixture = Fixture::new(url).await;
     fixture.land(interval(0, 10)).await;
-    let window = fixture.window(interval(10, 20)).await;
+    let work = fixture.work(&[interval(10, 20)]).await;
+    let attempt = fixture.attempt(&work, 0).await;
+    fixture.ledger.mark_lost(&fixture.view, "flushed").await.unwrap();
     let features = ["g".to_owned()];
     let contact = async || {
         let (created, intervals) = (Some(at(2)), [interval(40, 50)]);
@@ -109,9 +123,36 @@ pub async fn a_recreated_view_starts_afresh(url: &LedgerUrl) {
     assert_eq!(adopted.coverage.intervals().as_slice(), [interval(40, 50)]);
     assert_eq!(adopted.coverage.watermark(), Some(at(50)));
     assert_eq!(fixture.state().await.feast_created, Some(at(2)));
-    let refused = fixture.ledger.commit(&fixture.commit(&window)).await.unwrap_err();
+    assert_eq!(fixture.state().await.lost, None, "what was lost was the old view's");
+    let refused = fixture.ledger.commit(&fixture.commit(&work, &attempt).await).await.unwrap_err();
     assert!(matches!(refused, Error::WindowClosed { .. }), "{refused:?}");
+    let window = &fixture.job(&work.job).await.windows[0];
+    assert_eq!(window.window.state, WindowState::Interrupted);
+    assert_eq!(window.attempts[0].state, AttemptState::Interrupted);
     let again = contact().await;
     assert!(!again.reset);
     assert_eq!(again.features_at_last_commit, Some(features.to_vec()));
+}
+
+/// What the online store lost is back once all of it was written again, and not before.
+pub async fn a_lost_view_is_found_again_by_a_rebuild(url: &LedgerUrl) {
+    let fixture = Fixture::new(url).await;
+    fixture.land(interval(0, 10)).await;
+    fixture.ledger.mark_lost(&fixture.view, "flushed").await.unwrap();
+    fixture.land(interval(10, 20)).await;
+    let lost = async || fixture.ledger.views("p").await.unwrap()[0].lost.clone();
+    assert_eq!(lost().await.as_deref(), Some("flushed"), "an ordinary commit brings nothing back");
+
+    let work = fixture.work(&[interval(0, 10), interval(10, 20)]).await;
+    for window in [0, 1] {
+        let given_up = fixture.attempt(&work, window).await;
+        fixture.end(&work, &given_up, 1, AttemptEnd::Transient).await;
+        let attempt = fixture.attempt(&work, window).await;
+        let mut commit = fixture.commit(&work, &attempt).await;
+        commit.is_rebuild = true;
+        assert!(lost().await.is_some(), "not before the last window");
+        fixture.ledger.commit(&commit).await.unwrap();
+    }
+    assert_eq!(lost().await, None);
+    assert_eq!(fixture.state().await.coverage.watermark(), Some(at(20)));
 }

@@ -16,10 +16,12 @@ use super::script::Loaded;
 use super::write::{Sends, one_by_one};
 use super::{RedisStore, shares, try_again};
 use crate::error::Error;
+use crate::pace::Pace;
 
 /// How the commands are written and their answers read.
 struct Commands<'a, W, R> {
     script: Option<&'a Loaded>,
+    pace: Option<&'a Pace>,
     write: W,
     read: R,
 }
@@ -29,7 +31,8 @@ type Answers<T> = Mutex<Vec<Option<T>>>;
 
 impl RedisStore {
     /// Sends a command for each key, in pipelines, and reads the answers. All of it is tried again
-    /// until it is answered, so a command must be safe to repeat.
+    /// until it is answered, so a command must be safe to repeat. `pace` holds back what is as
+    /// much work as a row.
     ///
     /// `write` appends the command of a key's number, and is told whether the server is one that
     /// only takes it after `ASKING`; `read` is given the server's address and the number.
@@ -37,10 +40,11 @@ impl RedisStore {
         &self,
         keys: &[K],
         script: Option<&Loaded>,
+        pace: Option<&Pace>,
         write: impl Fn(&mut Vec<u8>, usize, bool),
         read: impl Fn(&str, usize, Reply<'_>) -> Result<T, Failure>,
     ) -> Result<Vec<T>, Error> {
-        let commands = Commands { script, write, read };
+        let commands = Commands { script, pace, write, read };
         let answers = Mutex::new(keys.iter().map(|_| None).collect::<Vec<Option<T>>>());
         let mut failed = 0;
         loop {
@@ -120,7 +124,7 @@ impl RedisStore {
             rows: share,
             calls: one_by_one(share),
             limits: &self.limits,
-            pace: &self.pace,
+            pace: commands.pace,
             is_asking,
         };
         let mut outcome = Outcome::default();

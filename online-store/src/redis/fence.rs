@@ -59,6 +59,7 @@ impl RedisStore {
         self.each(
             &keys,
             Some(&script),
+            None,
             |buffer, at, is_asking| {
                 script.call(is_asking).start(buffer, 1, 2);
                 wire::argument(buffer, &keys[at]);

@@ -108,7 +108,7 @@ impl Lane {
     }
 
     /// Sends pipelines until `fill` leaves one empty, at most `window` of them unanswered and at
-    /// the pace that is set, and gives every reply to `take`, in order.
+    /// the pace of rows, where they are any, and gives every reply to `take`, in order.
     ///
     /// # Errors
     /// What the connection does; and the first failure that `take` gives, after which nothing
@@ -116,7 +116,7 @@ impl Lane {
     pub(super) async fn exchange(
         &mut self,
         window: usize,
-        pace: &Pace,
+        pace: Option<&Pace>,
         mut fill: impl FnMut(&mut Pipeline),
         mut take: impl FnMut(Reply<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
@@ -131,7 +131,9 @@ impl Lane {
                 if pipeline.replies == 0 {
                     break;
                 }
-                pace.admit(pipeline.rows).await;
+                if let Some(pace) = pace {
+                    pace.admit(pipeline.rows).await;
+                }
                 // The receiver outlives us: both end together.
                 if let Ok(place) = sent.reserve().await {
                     place.send((pipeline.replies, pipeline.rows, Instant::now()));
@@ -152,7 +154,9 @@ impl Lane {
                         failure.get_or_insert(error);
                     }
                 }
-                pace.observe(rows, started.elapsed());
+                if let Some(pace) = pace {
+                    pace.observe(rows, started.elapsed());
+                }
             }
             Ok(failure)
         };

@@ -67,6 +67,7 @@ impl RedisStore {
         let told = self.each(
             &keys,
             None,
+            None,
             |buffer, at, _| {
                 wire::command(buffer, 2);
                 wire::argument(buffer, b"GET");
@@ -97,7 +98,7 @@ impl RedisStore {
             note.write(buffer, slots[at], is_asking);
         };
         let read = |address: &str, _, reply: Reply<'_>| note.read(address, reply);
-        self.each(&keys, Some(&note.script), write, read).await?;
+        self.each(&keys, Some(&note.script), None, write, read).await?;
         if wait_replicas > 0 { self.await_replicas(&note, wait_replicas).await } else { Ok(()) }
     }
 
@@ -157,7 +158,7 @@ impl RedisStore {
                 other => Err(reply::unexpected(&address, other)),
             }
         };
-        taken.lane.exchange(1, &self.pace, fill, take).await?;
+        taken.lane.exchange(1, None, fill, take).await?;
         taken.put_back();
         Ok(())
     }

@@ -92,7 +92,7 @@ impl RedisStore {
             wire::argument(buffer, b"GET");
             wire::argument(buffer, &keys[at]);
         };
-        self.each(&keys, None, write, |address, _, reply| read_nonce(address, reply)).await
+        self.each(&keys, None, None, write, |address, _, reply| read_nonce(address, reply)).await
     }
 
     async fn draw_nonces(&self, own: &Own, slots: &[u16]) -> Result<(), Error> {
@@ -106,7 +106,7 @@ impl RedisStore {
             wire::argument(buffer, b"NX");
         };
         // Nil where there is one by now.
-        self.each(&keys, None, write, |address, _, reply| match reply {
+        self.each(&keys, None, None, write, |address, _, reply| match reply {
             Reply::Status | Reply::Nil => Ok(()),
             other => Err(reply::unexpected(address, other)),
         })

@@ -1,8 +1,8 @@
-//! The scripts: those of a view, with the view's own fields put in, and those of fences and markers.
+//! The scripts: of a view, with the view's own fields put in, and of fences and markers.
 //!
 //! Pure. Constants in the script, instead of arguments and tables of them, take a third off what a
-//! row costs Redis. What changes from attempt to attempt is an argument all the same: a server keeps
-//! every script that it was ever given.
+//! row costs Redis. What changes from attempt to attempt is an argument all the same: a server
+//! keeps every script that it was ever given.
 
 use std::fmt::Write as _;
 

@@ -18,14 +18,12 @@ use super::lane::Reply;
 use super::reply::{self, Failure, Remedy};
 use super::{RedisStore, RedisView, script, wire};
 use crate::error::Error;
+use crate::store::Known;
 
 /// Keys that a server looks at for one answer: some tenths of a millisecond of its time.
 const KEYS_PER_SCAN: u32 = 1000;
 /// The cursor with which a walk begins and ends.
 const NO_CURSOR: &str = "0";
-
-/// What a caller knows of keys.
-pub(crate) type Known<'a> = &'a (dyn Fn(&[u8]) -> bool + Sync);
 
 /// How far a walk over all servers is.
 struct Walk {
@@ -153,7 +151,7 @@ impl RedisStore {
                 .ok_or_else(|| reply::bad_time(&place.view.view, &keys[at])),
             other => Err(reply::unexpected(address, other)),
         };
-        let inside = self.each(&keys, None, write, read).await?;
+        let inside = self.each(&keys, None, Some(&self.pace), write, read).await?;
         Ok(keys.into_iter().zip(inside).filter_map(|(key, is)| is.then_some(key)).collect())
     }
 
@@ -179,7 +177,7 @@ impl RedisStore {
                 Err(failure.of_key(&place.view.view, &keys[at]))
             }
         };
-        Ok(self.each(keys, Some(&script), write, read).await?.into_iter().sum())
+        Ok(self.each(keys, Some(&script), Some(&self.pace), write, read).await?.into_iter().sum())
     }
 }
 

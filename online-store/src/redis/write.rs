@@ -108,7 +108,13 @@ impl Writing<'_> {
             }
             other => Err(reply::unexpected(&address, other)),
         };
-        let sends = Sends { rows, calls: one_by_one(rows), limits, pace, is_asking: *is_asking };
+        let sends = Sends {
+            rows,
+            calls: one_by_one(rows),
+            limits,
+            pace: Some(*pace),
+            is_asking: *is_asking,
+        };
         sends.run(lane, outcome, fill, take).await?;
         Ok(left)
     }
@@ -155,7 +161,13 @@ impl Writing<'_> {
             }
             Ok(())
         };
-        let sends = Sends { rows, calls: one_by_one(rows), limits, pace, is_asking: *is_asking };
+        let sends = Sends {
+            rows,
+            calls: one_by_one(rows),
+            limits,
+            pace: Some(*pace),
+            is_asking: *is_asking,
+        };
         // Nothing of it is written, so nothing of it can be in doubt.
         let mut read = Outcome::default();
         let sent = sends.run(lane, &mut read, fill, take).await;
@@ -204,7 +216,7 @@ impl Writing<'_> {
             unset += tally.unset();
             Ok(())
         };
-        let sends = Sends { rows, calls, limits, pace, is_asking: *is_asking };
+        let sends = Sends { rows, calls, limits, pace: Some(*pace), is_asking: *is_asking };
         sends.run(lane, outcome, fill, take).await?;
         Ok(unset)
     }
@@ -215,7 +227,8 @@ pub(super) struct Sends<'a> {
     pub rows: &'a [u32],
     pub calls: Vec<Range<usize>>,
     pub limits: &'a WriteLimits,
-    pub pace: &'a Pace,
+    /// `None` for what is no row, and not to be held back by them.
+    pub pace: Option<&'a Pace>,
     pub is_asking: bool,
 }
 

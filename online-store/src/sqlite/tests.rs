@@ -7,7 +7,9 @@ use model::{EventTime, WriteCounts, WriteMode};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::conformance::{self, PROJECT, batch, entity_key, int64, row, tombstone, view};
+use crate::conformance::{
+    self, PROJECT, batch, correcting, entity_key, int64, marker, row, tombstone, view,
+};
 use crate::{Error, OnlineStore, WriteLimits};
 
 const SECOND: i64 = 1_000_000_000;
@@ -134,6 +136,45 @@ async fn a_missing_table_or_database_says_what_to_do() {
     let missing = OnlineStoreConfig::Sqlite { path: repo.directory.path().join("other.db") };
     let error = OnlineStore::connect(&missing, WriteLimits::default()).await;
     assert!(matches!(error, Err(Error::DatabaseMissing { path }) if !path.exists()));
+}
+
+#[tokio::test]
+async fn a_database_that_was_emptied_is_noticed() {
+    let (store, repo) = open().await;
+    let before = store.prepare(&view("one", 1), &WriteMode::default()).await.expect("a table");
+    store.mark(&before, &marker(1, 1), 0).await.expect("it is noted");
+    repo.connection().execute_batch("DROP TABLE tidegate_markers").expect("it is there");
+    let gone = |error: Error| assert!(matches!(error, Error::Emptied { .. }), "{error:?}");
+    gone(store.confirm(&before).await.expect_err("it is gone"));
+    let told = store.marker(&view("one", 1).view).await.expect("no table is no marker");
+    assert_eq!(told.last, None);
+    let after = store.prepare(&view("one", 1), &WriteMode::default()).await.expect("a table");
+    assert_ne!(before.identity(), after.identity());
+    gone(store.confirm(&before).await.expect_err("another nonce is as good as none"));
+    gone(store.mark(&before, &marker(2, 2), 0).await.expect_err("who would note it would hide it"));
+    store.mark(&after, &marker(1, 2), 0).await.expect("it is noted");
+}
+
+#[tokio::test]
+async fn a_correction_sees_what_only_feast_wrote() {
+    let (store, repo) = open().await;
+    let feast = "INSERT INTO conformance_one (entity_key, feature_name, value, event_ts)
+                 VALUES (?1, 'f0', x'2009', ?2)";
+    for (entity, seconds) in [(1, 50), (2, 50), (3, 90_000)] {
+        let row = (entity_key(entity, &[]), seconds);
+        assert_eq!(repo.connection().execute(feast, row).expect("one statement"), 1);
+    }
+    let mode = correcting(1, 50 * SECOND, 60 * SECOND);
+    let prepared = store.prepare(&view("one", 1), &mode).await.expect("the table is there");
+    let interval = mode.correct.expect("it corrects");
+    let found = store.stored_inside(&prepared, interval, &|_| false);
+    let found: Vec<_> = futures::TryStreamExt::try_collect(found).await.expect("it can be walked");
+    assert_eq!(found, [[entity_key(1, &[]), entity_key(2, &[])]]);
+    let counts = store.write(&prepared, batch(&[row(1, SECOND, 1, 2)], 1, &[])).await;
+    assert_eq!(counts.expect("it lies inside"), WriteCounts { written: 1, ..Default::default() });
+    let keys = [1, 2, 3].map(|entity| entity_key(entity, &[]));
+    assert_eq!(store.remove(&prepared, &keys).await.expect("the fence is ours"), 1);
+    assert_eq!(repo.rows("one").len(), 2);
 }
 
 #[tokio::test]

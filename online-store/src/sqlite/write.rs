@@ -230,7 +230,7 @@ impl Times {
 const FEAST_SHIFT_NANOS: i64 = 12 * 3_600 * NANOS_PER_SECOND;
 
 /// What the stored times mean. A row is certainly stale up to ours where it counts, else up to the
-/// least that what Feast stored may mean; one that may be newer is written, as Feast would write it.
+/// least that what Feast stored may mean. One that may be newer is written, as Feast would do.
 fn times(seconds: Option<i64>, exact: Option<(EventTime, bool)>) -> Option<Times> {
     let counted = reconcile(seconds, exact)?;
     let is_ours = exact.is_some_and(|(exact, _)| exact == counted);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use model::{EncodedBatch, Interval, Marker, WriteCounts};
 
 use crate::sink::{FeatureSink, KnownKeys, SinkError};
@@ -70,24 +72,26 @@ impl FeatureSink for Memory {
         Ok(())
     }
 
-    async fn stored_inside(
-        &self,
+    fn stored_inside<'a>(
+        &'a self,
         interval: Interval,
-        known: &KnownKeys<'_>,
-    ) -> Result<Vec<Vec<u8>>, SinkError> {
+        known: KnownKeys<'a>,
+    ) -> BoxStream<'a, Result<Vec<Vec<u8>>, SinkError>> {
         let rows = self.rows.lock().unwrap();
         let inside =
             rows.iter().filter(|(key, (time, _))| Self::is_inside(interval, *time) && !known(key));
-        Ok(inside.map(|(key, _)| key.clone()).collect())
+        let keys: Vec<_> = inside.map(|(key, _)| Ok(vec![key.clone()])).collect();
+        futures::stream::iter(keys).boxed()
     }
 
-    async fn remove(&self, keys: Vec<Vec<u8>>) -> Result<u64, SinkError> {
+    async fn remove(&self, keys: &[Vec<u8>]) -> Result<u64, SinkError> {
         let mut rows = self.rows.lock().unwrap();
         let interval = self.correct.expect("only a sink that corrects removes");
-        let is_inside =
-            |key: &Vec<u8>| rows.get(key).is_some_and(|&(time, _)| Self::is_inside(interval, time));
-        let gone: Vec<_> = keys.into_iter().filter(is_inside).collect();
-        for key in &gone {
+        let is_inside = |key: &&Vec<u8>| {
+            rows.get(*key).is_some_and(|&(time, _)| Self::is_inside(interval, time))
+        };
+        let gone: Vec<_> = keys.iter().filter(is_inside).collect();
+        for &key in &gone {
             rows.remove(key);
         }
         Ok(gone.len() as u64)
