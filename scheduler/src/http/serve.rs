@@ -4,11 +4,10 @@
 //! time is up, hands back what is left so that another process goes on with it, and only then stops
 //! answering.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::{Auth, Drained, Tls};
+use daemon::{Auth, Drained};
 use jobs::FeatureSinks;
 use tokio_util::sync::CancellationToken;
 
@@ -46,18 +45,6 @@ pub struct Stopped {
 }
 
 impl Serving {
-    /// Listens for a scheduler.
-    ///
-    /// # Errors
-    /// When somebody else listens there, or this machine has no such address.
-    pub async fn bind(
-        listen: SocketAddr,
-        tls: Option<Tls>,
-        limits: daemon::Limits,
-    ) -> Result<daemon::Server, daemon::Error> {
-        daemon::Server::bind(listen, tls, limits).await
-    }
-
     /// Works and answers until told to stop.
     ///
     /// # Cancel safety
