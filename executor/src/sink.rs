@@ -4,11 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::TryStreamExt;
-use jobs::{FeatureSink, FeatureSinks, KnownKeys, Refusal, SinkError};
-use model::{
-    EncodedBatch, Interval, Marker, MemoryState, OnlineView, RowSize, ViewRef, WriteCounts, WriteMode,
-};
+use jobs::{FeatureSink, FeatureSinks, SinkError};
+use model::{EncodedBatch, MemoryState, OnlineView, RowSize, WriteCounts, WriteMode};
 use online_store::{OnlineStore, PreparedView};
 
 /// Sinks of one online store, a sink a view.
@@ -30,17 +27,9 @@ impl FeatureSinks for OnlineSinks {
         self.store.key_suffix(project).to_vec()
     }
 
-    async fn open(
-        &self,
-        view: &OnlineView,
-        mode: &WriteMode,
-    ) -> Result<Arc<dyn FeatureSink>, SinkError> {
-        let view = self.store.prepare(view, mode).await.map_err(sink_error)?;
+    async fn open(&self, view: &OnlineView) -> Result<Arc<dyn FeatureSink>, SinkError> {
+        let view = self.store.prepare(view, &WriteMode::default()).await.map_err(sink_error)?;
         Ok(Arc::new(OnlineSink { store: Arc::clone(&self.store), view }))
-    }
-
-    async fn marker(&self, view: &ViewRef) -> Result<Option<Marker>, SinkError> {
-        Ok(self.store.marker(view).await.map_err(sink_error)?.last)
     }
 
     async fn memory(&self) -> Result<Vec<MemoryState>, SinkError> {
@@ -71,34 +60,8 @@ impl FeatureSink for OnlineSink {
     async fn confirm(&self) -> Result<(), SinkError> {
         self.store.confirm(&self.view).await.map_err(sink_error)
     }
-
-    fn identity(&self) -> String {
-        self.view.identity()
-    }
-
-    async fn mark(&self, marker: &Marker, wait_replicas: u32) -> Result<(), SinkError> {
-        self.store.mark(&self.view, marker, wait_replicas).await.map_err(sink_error)
-    }
-
-    async fn stored_inside(
-        &self,
-        interval: Interval,
-        known: &KnownKeys<'_>,
-    ) -> Result<Vec<Vec<u8>>, SinkError> {
-        let batches = self.store.stored_inside(&self.view, interval, known);
-        batches.map_err(sink_error).try_concat().await
-    }
-
-    async fn remove(&self, keys: Vec<Vec<u8>>) -> Result<u64, SinkError> {
-        self.store.remove(&self.view, &keys).await.map_err(sink_error)
-    }
 }
 
 fn sink_error(error: online_store::Error) -> SinkError {
-    let refusal = match error {
-        online_store::Error::Superseded { .. } => Refusal::Superseded,
-        _ if error.is_retryable() => Refusal::Passing,
-        _ => Refusal::Lasting,
-    };
-    SinkError { refusal, source: Box::new(error) }
+    SinkError { retryable: error.is_retryable(), source: Box::new(error) }
 }

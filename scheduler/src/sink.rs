@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use jobs::{FeatureSink, KnownKeys, SinkError};
 use model::{EncodedBatch, Interval, Marker, WriteCounts};
 
@@ -45,15 +46,15 @@ impl FeatureSink for Watched {
         self.sink.mark(marker, wait_replicas).await
     }
 
-    async fn stored_inside(
-        &self,
+    fn stored_inside<'a>(
+        &'a self,
         interval: Interval,
-        known: &KnownKeys<'_>,
-    ) -> Result<Vec<Vec<u8>>, SinkError> {
-        self.sink.stored_inside(interval, known).await
+        known: KnownKeys<'a>,
+    ) -> BoxStream<'a, Result<Vec<Vec<u8>>, SinkError>> {
+        self.sink.stored_inside(interval, known)
     }
 
-    async fn remove(&self, keys: Vec<Vec<u8>>) -> Result<u64, SinkError> {
+    async fn remove(&self, keys: &[Vec<u8>]) -> Result<u64, SinkError> {
         self.sink.remove(keys).await
     }
 }

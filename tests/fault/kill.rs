@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use tests::dice::Dice;
 use tests::repo::Ended;
 
 use crate::history::{Moment, check, outcome};
@@ -19,7 +20,7 @@ const MISSES_PER_KILL_MAX: u32 = 4;
 
 /// Kills runs of a workload, and compares what comes of it with an undisturbed history.
 pub(crate) fn survives(workload: &Workload, place: Place<'_>, kills: u32) -> Result<()> {
-    let mut dice = Dice::new()?;
+    let mut dice = dice()?;
     let undisturbed = workload.set_up(place, "undisturbed")?;
     let begun = Instant::now();
     undisturbed.repo.succeed(&World::arguments(true))?;
@@ -84,34 +85,12 @@ fn report(text: &str) {
     eprintln!("{text}");
 }
 
-/// Numbers that can be drawn again.
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Result<Self> {
-        let seed = match std::env::var("TIDEGATE_FAULT_SEED") {
-            Ok(seed) => seed.parse().context("`TIDEGATE_FAULT_SEED` is no number")?,
-            Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos().into(),
-        };
-        report(&format!("TIDEGATE_FAULT_SEED={seed}"));
-        Ok(Self(seed))
-    }
-
-    /// SplitMix64, by Guy Steele and others: short, and good enough for moments.
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    /// From 0 up to 1.
-    fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
+/// Dice of a seed that is told, so that a failure can be repeated.
+fn dice() -> Result<Dice> {
+    let seed = match std::env::var("TIDEGATE_FAULT_SEED") {
+        Ok(seed) => seed.parse().context("`TIDEGATE_FAULT_SEED` is no number")?,
+        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos().into(),
+    };
+    report(&format!("TIDEGATE_FAULT_SEED={seed}"));
+    Ok(Dice::new(seed))
 }

@@ -5,6 +5,7 @@
 //! servers (see `harness`), and anything that links the query engine.
 
 pub mod definition;
+pub mod dice;
 pub mod golden;
 pub mod hex;
 pub mod ledger;

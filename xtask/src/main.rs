@@ -6,6 +6,7 @@
 mod cargo;
 mod check;
 mod demo;
+mod faults;
 mod install;
 mod instructions;
 mod layers;
@@ -33,6 +34,8 @@ usage: cargo xtask VERB [ARGUMENTS]
   demo [ARGS]         makes a sample repository, materializes it and reads a row back
   bench NAME [ARGS]   runs a benchmark against the release build: materialize, wide, redis, latest,
                       scan; `bench instructions [--update]` compares or records instruction counts
+  faults [ARGS]       runs schedulers through drawn histories full of faults; ARGS: --seed N,
+                      --histories N, --only N
   up                  starts a local Redis and PostgreSQL until Ctrl-C and prints their URLs
   help                this text
 
@@ -63,6 +66,7 @@ fn run(arguments: &[String]) -> Outcome {
         "test" => suite::run(rest),
         "demo" => demo::demo(rest),
         "bench" => demo::bench(rest),
+        "faults" => faults::run(rest),
         "up" => demo::up(),
         "help" | "--help" | "-h" => help(),
         other => Err(format!("there is no verb `{other}`; see `cargo xtask help`").into()),
@@ -86,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_verb_is_in_the_help() {
-        for verb in ["check", "layers,", "tidy", "test", "demo", "bench", "up", "help"] {
+        for verb in ["check", "layers,", "tidy", "test", "demo", "bench", "faults", "up", "help"] {
             assert!(HELP.contains(&format!(" {verb} ")), "{verb}");
         }
     }

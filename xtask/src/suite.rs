@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::Outcome;
 use crate::cargo::{answers, cargo, succeeds, tidegate_bin};
 use crate::report::{self, Steps};
-use crate::{check, install, instructions};
+use crate::{check, faults, install, instructions};
 
 /// Runs everything CI runs; what follows `--` goes to the test runner.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
@@ -25,6 +25,9 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         // `cargo test` runs them itself, and a runner's arguments mean nothing to them.
         if nextest && arguments.is_empty() {
             steps.run("doc tests", doc_tests);
+        }
+        if arguments.is_empty() {
+            steps.run("faults", faults::short);
         }
     }
     if arguments.is_empty() {

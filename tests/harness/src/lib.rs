@@ -6,6 +6,7 @@
 //! asynchronous, and any client beyond what a check of the servers themselves needs.
 
 mod feast;
+mod link;
 mod port;
 mod postgres;
 mod process;
@@ -19,6 +20,7 @@ mod tls;
 mod tool;
 
 pub use feast::Feast;
+pub use link::Link;
 pub use port::free_port;
 pub use postgres::Postgres;
 pub use redis::Redis;
