@@ -14,7 +14,7 @@ mod view;
 
 use std::sync::Arc;
 
-use api::{Event, Problem, RunDetail};
+use api::{Event, Problem, RunDetail, ViewReport};
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -71,11 +71,16 @@ async fn home_page(State(server): State<Arc<Server>>) -> Result<Page, Refusal> {
     let scheduler = &server.scheduler;
     let status = scheduler.status().await?;
     let views = home::worst_first(status.views);
-    let drawn = views.iter().take(STRIPS_MAX).map(|view| {
-        scheduler.stored_intervals(&view.view, view.storage_name.clone())
-    });
-    let strips: Vec<_> =
-        futures::stream::iter(drawn).buffered(STRIPS_AT_ONCE).try_collect().await?;
+    let named = |view: &ViewReport| (view.view.clone(), view.storage_name.clone());
+    let drawn: Vec<_> = views.iter().take(STRIPS_MAX).map(named).collect();
+    let coverage = |(name, stored): (String, String)| async move {
+        scheduler.stored_intervals(&name, stored).await
+    };
+    let strips: Vec<_> = futures::stream::iter(drawn)
+        .map(coverage)
+        .buffered(STRIPS_AT_ONCE)
+        .try_collect()
+        .await?;
     let recent = scheduler.runs(&RunFilter::default(), RECENT_RUNS).await?;
     Ok(home::page(&status.project, &views, &strips, &recent.runs))
 }

@@ -190,7 +190,7 @@ fn counters(
 ) -> fmt::Result {
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     for (labels, number) in series {
-        one(&mut family, labels)?.encode_counter::<(), _, u64>(number, None)?;
+        one(&mut family, labels)?.encode_counter::<Labels<'_>, _, u64>(number, None)?;
     }
     Ok(())
 }
@@ -202,7 +202,7 @@ fn counter(
     number: u64,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    metric.encode_counter::<(), _, u64>(&number, None)
+    metric.encode_counter::<Labels<'_>, _, u64>(&number, None)
 }
 
 fn gauges(

@@ -57,7 +57,7 @@ impl Serving {
         let server = Arc::new(server);
         let ending = server.ending.clone();
         let work = async {
-            let is_handed_back = work(&scheduler, sinks.as_ref(), &stop, told, drain_timeout).await;
+            let is_handed_back = work(scheduler, sinks, &stop, told, drain_timeout).await;
             // Nothing changes any more, so there is nothing left to tell.
             ending.cancel();
             is_handed_back
@@ -70,13 +70,13 @@ impl Serving {
 
 /// Works on runs until told to stop; gives whether everything ended or was handed back by then.
 async fn work(
-    scheduler: &Scheduler,
-    sinks: &dyn FeatureSinks,
+    scheduler: Arc<Scheduler>,
+    sinks: Arc<dyn FeatureSinks>,
     stop: &Stop,
     told: &CancellationToken,
     drain_timeout: Duration,
 ) -> bool {
-    let mut working = std::pin::pin!(scheduler.serve(sinks, stop));
+    let mut working = std::pin::pin!(scheduler.serve(sinks, stop.clone()));
     tokio::select! {
         () = &mut working => return true,
         () = told.cancelled() => stop.leases.cancel(),
