@@ -3,12 +3,14 @@
 //! What goes into a run has a file of its own, because it is also what a server is asked for.
 
 mod run;
+mod serve;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use model::RunState;
 
+pub use serve::Serve;
 pub use run::{Incremental, Interval, OnStop, Rerun, Selection, State, Submission};
 
 /// Moves features from the offline store to the online store, and can say what has landed.
@@ -153,6 +155,8 @@ pub enum Verb {
     GetOnlineFeatures(Read),
     /// Create or upgrade the ledger.
     Migrate,
+    /// Serve runs over HTTP, with a console for people, until SIGTERM.
+    Scheduler(Serve),
     /// Make a sample repository, materialize it, and read it back.
     Demo {
         /// Where to make it; a new directory below the system's temporary one by default.

@@ -6,6 +6,7 @@ mod migrate;
 mod plan;
 mod read;
 mod runs;
+mod serve;
 mod status;
 
 use std::collections::BTreeMap;
@@ -85,6 +86,7 @@ pub async fn run(args: Args, environment: BTreeMap<String, String>) -> anyhow::R
         Verb::Runs { list, one } => runs::run(&context, list, one.as_ref()).await,
         Verb::GetOnlineFeatures(read) => read::run(&context, read).await,
         Verb::Migrate => migrate::run(&context).await,
+        Verb::Scheduler(serve) => serve::run(&context, serve).await,
         Verb::Demo { .. } => unreachable!("handled above, without a repository"),
     }
 }

@@ -55,7 +55,8 @@ pub fn settings(repo: &Repo, args: &Args) -> anyhow::Result<Settings> {
     })
 }
 
-fn beat(lease: Duration) -> Duration {
+/// How often a lease is extended.
+pub fn beat(lease: Duration) -> Duration {
     (lease / BEATS_PER_LEASE).min(BEAT)
 }
 

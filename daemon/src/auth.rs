@@ -8,6 +8,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -16,7 +18,12 @@ use crate::error::Error;
 /// What the header `WWW-Authenticate` says with status 401.
 pub const CHALLENGE: &str = "Bearer realm=\"tidegate\"";
 
-const SCHEME: &[u8] = b"bearer ";
+const BEARER: &[u8] = b"bearer ";
+/// What browsers send once somebody has typed a password.
+///
+/// # Source
+/// RFC 7617: <https://www.rfc-editor.org/rfc/rfc7617>.
+const BASIC: &[u8] = b"basic ";
 const HASH_BYTES: usize = 32;
 
 /// What a caller may do; each role may do what the ones before it may.
@@ -176,7 +183,13 @@ impl Auth {
         if tokens.is_empty() { Err(Error::NoTokens) } else { Ok(Self { tokens }) }
     }
 
-    /// Tells who is calling, by the header `Authorization`.
+    /// Tells whether everybody may do everything.
+    pub fn is_open(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// Tells who is calling, by the header `Authorization`: `Bearer` and the token, or `Basic`,
+    /// where the password is the token and the name is anything.
     ///
     /// # Errors
     /// [`Denied`] when the caller is not known.
@@ -184,8 +197,8 @@ impl Auth {
         if self.tokens.is_empty() {
             return Ok(Caller { name: "anyone".to_owned(), role: Role::Admin });
         }
-        let token = authorization.and_then(bearer).ok_or(Denied::NoToken)?;
-        let hash = TokenHash::of(token);
+        let token = authorization.and_then(token).ok_or(Denied::NoToken)?;
+        let hash = TokenHash::of(&token);
         // All are looked at, so that the time does not tell which one it was.
         let mut found = None;
         for (known, caller) in &self.tokens {
@@ -221,11 +234,22 @@ fn parse_line(line: &str) -> Result<(TokenHash, Caller), String> {
     Ok((hash, Caller { name: name.to_owned(), role }))
 }
 
-/// The token of a header; the scheme is written in any case.
-fn bearer(header: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = header.split_at_checked(SCHEME.len())?;
-    let token = token.trim_ascii();
-    (scheme.eq_ignore_ascii_case(SCHEME) && !token.is_empty()).then_some(token)
+/// The token of a header.
+fn token(header: &[u8]) -> Option<Vec<u8>> {
+    if let Some(token) = after(header, BEARER) {
+        return Some(token.to_vec());
+    }
+    let credentials = STANDARD.decode(after(header, BASIC)?).ok()?;
+    let colon = credentials.iter().position(|&byte| byte == b':')?;
+    let password = credentials[colon + 1..].to_vec();
+    (!password.is_empty()).then_some(password)
+}
+
+/// What follows a scheme, which is written in any case.
+fn after<'a>(header: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
+    let (found, rest) = header.split_at_checked(scheme.len())?;
+    let rest = rest.trim_ascii();
+    (found.eq_ignore_ascii_case(scheme) && !rest.is_empty()).then_some(rest)
 }
 
 #[cfg(test)]
@@ -282,6 +306,21 @@ mod tests {
         // Whoever has read the file has no token by that.
         let hash = format!("Bearer {}", TokenHash::of(b"token-of-ops"));
         assert_eq!(auth.caller(Some(hash.as_bytes())), Err(Denied::UnknownToken));
+    }
+
+    #[test]
+    fn a_browser_sends_the_token_as_a_password() {
+        let auth = auth();
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        for text in ["anybody:token-of-eve", ":token-of-eve"] {
+            let caller = auth.caller(Some(basic(text).as_bytes()));
+            assert_eq!(caller.map(|caller| caller.name), Ok("eve".to_owned()), "{text}");
+        }
+        for text in ["token-of-eve", "eve:", ""] {
+            assert_eq!(auth.caller(Some(basic(text).as_bytes())), Err(Denied::NoToken), "{text}");
+        }
+        let other = basic("eve:token-of-eve:");
+        assert_eq!(auth.caller(Some(other.as_bytes())), Err(Denied::UnknownToken));
     }
 
     #[test]

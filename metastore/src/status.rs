@@ -9,6 +9,7 @@ use serde::Serialize;
 use sqlx::AnyConnection;
 
 use crate::job::JobRow;
+use crate::row::Read;
 use crate::run::RunRow;
 use crate::watermark;
 use crate::window::{self, AttemptRow, WindowRow};
@@ -80,6 +81,9 @@ const RUN: &str = select_runs!("WHERE runs.run_id = $1");
 
 const JOBS: &str =
     select_jobs!("FROM jobs WHERE jobs.run_id = $1 ORDER BY jobs.position, jobs.job_id");
+
+const COUNT_RUNS: &str =
+    "SELECT state, COUNT(*) AS runs FROM runs WHERE project = $1 GROUP BY state";
 
 const ATTEMPTS: &str = "
     SELECT attempts.attempt_id, attempts.window_id, windows.interval_start, windows.interval_end,
@@ -193,6 +197,25 @@ impl Ledger {
             }
             let rows = query.fetch_all(self.pool()).await?;
             rows.iter().map(RunRow::read).collect::<sqlx::Result<_>>()
+        };
+        read.await.map_err(|source| Error::Read { what: "runs", source })
+    }
+
+    /// How many runs of a project are recorded in each state, in the order of the states.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn count_runs(&self, project: &str) -> Result<Vec<(RunState, u64)>, Error> {
+        let read = async {
+            let rows = sqlx::query(COUNT_RUNS).bind(project).fetch_all(self.pool()).await?;
+            let mut counts: Vec<_> = RunState::ALL.iter().map(|&state| (state, 0)).collect();
+            for row in &rows {
+                let row = Read(row);
+                let state = row.named("state", RunState::parse)?;
+                let runs = row.small("runs")?;
+                counts.iter_mut().filter(|(s, _)| *s == state).for_each(|(_, n)| *n = runs);
+            }
+            Ok(counts)
         };
         read.await.map_err(|source| Error::Read { what: "runs", source })
     }

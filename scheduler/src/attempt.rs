@@ -293,6 +293,7 @@ impl JobContext<'_> {
         // Repeated after a lost answer it changes nothing.
         let ledger = self.scheduler.ledger()?;
         insist!(ledger.commit(&commit)).await?;
+        self.scheduler.tally.attempt_committed(&commit.receipt);
         Ok(())
     }
 

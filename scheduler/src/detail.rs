@@ -2,7 +2,7 @@
 
 use api::{
     AttemptDetail, BadRow, Event, EventKind, JobDetail, JobProgress, RunDetail, RunPage, RunReport,
-    RunRequest, RunSummary, WindowDetail,
+    RunRequest, RunSummary, ViewProgress, WindowDetail,
 };
 use metastore::{Cancelled, RunFilter, RunPlace, RunRow};
 use model::{EventTime, JobState, RunId, RunState};
@@ -66,6 +66,20 @@ impl Scheduler {
             Cancelled::Requested => None,
             Cancelled::Ended(state) => Some(state),
         })
+    }
+
+    /// How far the views of a run have got.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub async fn progress(&self, run: RunId) -> Result<Vec<ViewProgress>, Error> {
+        let jobs = self.ledger()?.jobs(run).await?;
+        let progress = |job: metastore::JobRow| {
+            let told = job.progress.and_then(|progress| serde_json::from_value(progress).ok());
+            let JobProgress { rows_read, rows_max, written, .. } = told.unwrap_or_default();
+            ViewProgress { view: job.view_name, state: job.state, rows_read, rows_max, written }
+        };
+        Ok(jobs.into_iter().map(progress).collect())
     }
 
     /// The events of a run after a number, in order, at most so many.

@@ -117,7 +117,10 @@ impl JobContext<'_> {
         let now = crate::now();
         let closed = insist!(ledger.close_job(job, claimed.token, state, reason, now));
         match closed.await {
-            Ok(()) => tracing::info!(view = job.view_name, job = %job.job_id, %state, "job ended"),
+            Ok(()) => {
+                self.scheduler.tally.job_ended(state);
+                tracing::info!(view = job.view_name, job = %job.job_id, %state, "job ended");
+            }
             // Whoever goes on with it, or recovers it, finds it as it is.
             Err(error) => {
                 tracing::warn!(job = %job.job_id, error = chain(&error), "job was not closed");
@@ -287,6 +290,7 @@ impl JobContext<'_> {
                 Err((None, error)) => return Err(error),
                 Err((Some(attempt), error)) => (attempt, error),
             };
+            self.scheduler.tally.attempt_failed();
             let settings = &self.scheduler.settings;
             let end = error.attempt_end(settings.retries_all);
             if end == AttemptEnd::Superseded {

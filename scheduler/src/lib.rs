@@ -11,6 +11,7 @@ mod cut;
 mod detail;
 mod error;
 mod fail_point;
+pub mod http;
 mod job;
 mod memory;
 mod mirror;
@@ -20,6 +21,7 @@ mod run;
 pub mod settings;
 mod sink;
 mod status;
+mod tally;
 mod trigger;
 mod work;
 
@@ -61,6 +63,8 @@ pub struct Scheduler {
     ahead: memory::Kept,
     /// Wakes who looks for work.
     work: tokio::sync::Notify,
+    /// What it has done.
+    tally: tally::Tally,
 }
 
 /// What a scheduler is made of.
@@ -105,7 +109,8 @@ impl Scheduler {
     pub fn new(parts: Parts) -> Self {
         let Parts { repo_dir, config, registry, ledger, session, process, settings } = parts;
         let (ahead, work) = (memory::Kept::default(), tokio::sync::Notify::new());
-        Self { repo_dir, config, registry, ledger, session, process, settings, ahead, work }
+        let tally = tally::Tally::default();
+        Self { repo_dir, config, registry, ledger, session, process, settings, ahead, work, tally }
     }
 
     /// Has whoever looks for work look at once.

@@ -59,6 +59,16 @@ impl Scheduler {
                 .join(", "),
         })?;
         let storage_name = view.storage_name(self.config.registry.versioning);
+        self.stored_intervals(name, storage_name).await
+    }
+
+    /// The same of a view whose stored name is known, without asking the registry.
+    pub(crate) async fn stored_intervals(
+        &self,
+        name: &str,
+        storage_name: String,
+    ) -> Result<IntervalsReport, Error> {
+        let project = &self.config.project;
         let view_ref = ViewRef { project: project.clone(), storage_name };
         let mut report = IntervalsReport {
             project: project.clone(),

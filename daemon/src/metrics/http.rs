@@ -21,12 +21,6 @@ use super::{Metrics, request_seconds};
 const UNMATCHED: &str = "unmatched";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RouteLabels {
-    method: &'static str,
-    route: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AnswerLabels {
     method: &'static str,
     route: String,
@@ -37,7 +31,7 @@ struct AnswerLabels {
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
     answers: Family<AnswerLabels, Counter>,
-    seconds: Family<RouteLabels, Histogram>,
+    seconds: Family<AnswerLabels, Histogram>,
     at_work: Gauge,
 }
 
@@ -75,9 +69,8 @@ pub async fn count(State(metrics): State<HttpMetrics>, request: Request, next: N
     let at_work = AtWork::begin(&metrics.at_work);
     let response = next.run(request).await;
     drop(at_work);
-    let labels = RouteLabels { method, route: route.clone() };
-    metrics.seconds.get_or_create(&labels).observe(begin.elapsed().as_secs_f64());
     let labels = AnswerLabels { method, route, status: response.status().as_u16() };
+    metrics.seconds.get_or_create(&labels).observe(begin.elapsed().as_secs_f64());
     metrics.answers.get_or_create(&labels).inc();
     response
 }
