@@ -4,9 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jobs::{FeatureSink, FeatureSinks, SinkError};
-use model::{EncodedBatch, MemoryState, OnlineView, RowSize, WriteCounts, WriteMode};
-use online_store::{OnlineStore, PreparedView};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use jobs::{FeatureSink, FeatureSinks, KnownKeys, Refusal, SinkError};
+use model::{
+    EncodedBatch, Interval, Marker, MemoryState, OnlineView, RowSize, ViewRef, WriteCounts,
+    WriteMode,
+};
+use online_store::{Error, OnlineStore, PreparedView};
 
 /// Sinks of one online store, a sink a view.
 #[derive(Clone, Debug)]
@@ -27,9 +32,18 @@ impl FeatureSinks for OnlineSinks {
         self.store.key_suffix(project).to_vec()
     }
 
-    async fn open(&self, view: &OnlineView) -> Result<Arc<dyn FeatureSink>, SinkError> {
-        let view = self.store.prepare(view, &WriteMode::default()).await.map_err(sink_error)?;
+    async fn open(
+        &self,
+        view: &OnlineView,
+        mode: &WriteMode,
+    ) -> Result<Arc<dyn FeatureSink>, SinkError> {
+        let view = self.store.prepare(view, mode).await.map_err(sink_error)?;
         Ok(Arc::new(OnlineSink { store: Arc::clone(&self.store), view }))
+    }
+
+    async fn marker(&self, view: &ViewRef) -> Result<Option<Marker>, SinkError> {
+        // Where parts of the store differ, it is the least: what the whole store has.
+        Ok(self.store.marker(view).await.map_err(sink_error)?.last)
     }
 
     async fn memory(&self) -> Result<Vec<MemoryState>, SinkError> {
@@ -60,8 +74,65 @@ impl FeatureSink for OnlineSink {
     async fn confirm(&self) -> Result<(), SinkError> {
         self.store.confirm(&self.view).await.map_err(sink_error)
     }
+
+    fn identity(&self) -> String {
+        self.view.identity()
+    }
+
+    async fn mark(&self, marker: &Marker, wait_replicas: u32) -> Result<(), SinkError> {
+        self.store.mark(&self.view, marker, wait_replicas).await.map_err(sink_error)
+    }
+
+    fn stored_inside<'a>(
+        &'a self,
+        interval: Interval,
+        known: KnownKeys<'a>,
+    ) -> BoxStream<'a, Result<Vec<Vec<u8>>, SinkError>> {
+        self.store.stored_inside(&self.view, interval, known).map_err(sink_error).boxed()
+    }
+
+    async fn remove(&self, keys: &[Vec<u8>]) -> Result<u64, SinkError> {
+        self.store.remove(&self.view, keys).await.map_err(sink_error)
+    }
 }
 
-fn sink_error(error: online_store::Error) -> SinkError {
-    SinkError { retryable: error.is_retryable(), source: Box::new(error) }
+fn sink_error(error: Error) -> SinkError {
+    SinkError { refusal: refusal(&error), source: Box::new(error) }
+}
+
+/// What a store's error means for the attempt.
+fn refusal(error: &Error) -> Refusal {
+    match error {
+        // A fence that is gone, or an older one, is that of a store that lost rows with it.
+        Error::Superseded { .. } if !error.is_retryable() => Refusal::Superseded,
+        Error::Superseded { .. } | Error::Restarted { .. } | Error::Emptied { .. } => Refusal::Lost,
+        _ if error.is_retryable() => Refusal::Passing,
+        _ => Refusal::Lasting,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::FencingToken;
+
+    use super::*;
+
+    fn fence(token: u64, stored: Option<u64>) -> Error {
+        let stored = stored.map(FencingToken);
+        Error::Superseded { view: "p/v".to_owned(), token: FencingToken(token), stored }
+    }
+
+    #[test]
+    fn only_a_newer_fence_means_that_another_has_the_view() {
+        assert_eq!(refusal(&fence(2, Some(3))), Refusal::Superseded);
+        assert_eq!(refusal(&fence(2, Some(1))), Refusal::Lost);
+        assert_eq!(refusal(&fence(2, None)), Refusal::Lost);
+    }
+
+    #[test]
+    fn a_store_that_was_emptied_needs_a_new_attempt() {
+        assert_eq!(refusal(&Error::Emptied { store: "s".to_owned() }), Refusal::Lost);
+        let ahead = Error::MarkerAhead { view: "p/v".to_owned(), sequence: 1, stored: 2 };
+        assert_eq!(refusal(&ahead), Refusal::Lasting);
+    }
 }
