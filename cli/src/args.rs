@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use model::RunState;
 
-pub use serve::Serve;
 pub use run::{Incremental, Interval, OnStop, Rerun, Selection, State, Submission};
+pub use serve::Serve;
 
 /// Moves features from the offline store to the online store, and can say what has landed.
 #[derive(Debug, Parser)]

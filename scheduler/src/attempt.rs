@@ -185,7 +185,8 @@ impl JobContext<'_> {
             .collect();
         let changed = earlier.iter().any(|attempt| {
             let files = attempt.source["files"].as_array();
-            attempt.correcting || files.into_iter().flatten().any(|file| !listed.contains(&pin_of(file)))
+            attempt.correcting
+                || files.into_iter().flatten().any(|file| !listed.contains(&pin_of(file)))
         });
         if changed {
             self.warn(

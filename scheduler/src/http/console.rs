@@ -76,11 +76,8 @@ async fn home_page(State(server): State<Arc<Server>>) -> Result<Page, Refusal> {
     let coverage = |(name, stored): (String, String)| async move {
         scheduler.stored_intervals(&name, stored).await
     };
-    let strips: Vec<_> = futures::stream::iter(drawn)
-        .map(coverage)
-        .buffered(STRIPS_AT_ONCE)
-        .try_collect()
-        .await?;
+    let strips: Vec<_> =
+        futures::stream::iter(drawn).map(coverage).buffered(STRIPS_AT_ONCE).try_collect().await?;
     let recent = scheduler.runs(&RunFilter::default(), RECENT_RUNS).await?;
     Ok(home::page(&status.project, &views, &strips, &recent.runs))
 }

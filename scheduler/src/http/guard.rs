@@ -107,7 +107,10 @@ pub(super) async fn time(
 ) -> Result<Response, Refusal> {
     let answered = tokio::time::timeout(limit, next.run(request)).await;
     answered.map_err(|_| {
-        let detail = format!("it took longer than {} s, which is as long as this server waits", limit.as_secs());
+        let detail = format!(
+            "it took longer than {} s, which is as long as this server waits",
+            limit.as_secs()
+        );
         Refusal::new(Code::Timeout, detail)
     })
 }
@@ -168,9 +171,8 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let pair = |&(name, value)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
-        };
+        let pair =
+            |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
         pairs.iter().map(pair).collect()
     }
 

@@ -122,7 +122,9 @@ async fn materialize(
     }
     if query.is_async {
         let run = runs::start(server, caller, &request, None).await?;
-        return Ok((StatusCode::ACCEPTED, Json(MaterializeAccepted::new(run.views))).into_response());
+        return Ok(
+            (StatusCode::ACCEPTED, Json(MaterializeAccepted::new(run.views))).into_response()
+        );
     }
     let waiting = server.waiting.try_acquire();
     let _permit = waiting.map_err(|_| Refusal::overloaded("callers who wait for a run"))?;
@@ -139,7 +141,8 @@ async fn at_work(server: &Server, asked: &[String]) -> Result<Vec<String>, Refus
     let status = server.scheduler.status().await?;
     let filter = RunFilter { state: Some(RunState::Pending), ..RunFilter::default() };
     let waiting = server.scheduler.runs(&filter, WAITING_MAX).await?;
-    let is_waited_for = |view: &str| waiting.runs.iter().any(|run| run.views.iter().any(|v| v == view));
+    let is_waited_for =
+        |view: &str| waiting.runs.iter().any(|run| run.views.iter().any(|v| v == view));
     let is_asked = |view: &str, is_selected: bool| {
         if asked.is_empty() { is_selected } else { asked.iter().any(|asked| asked == view) }
     };

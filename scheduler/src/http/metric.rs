@@ -158,8 +158,10 @@ impl Collector for Known {
                     are left out";
         gauge(&mut encoder, "ledger_up", help, f64::from(u8::from(seen.is_some())))?;
         let Some(Seen { runs, views }) = seen.as_ref() else { return Ok(()) };
-        let runs: Vec<_> =
-            runs.iter().map(|(state, count)| ([("state", state.as_str())], *count as f64)).collect();
+        let runs: Vec<_> = runs
+            .iter()
+            .map(|(state, count)| ([("state", state.as_str())], *count as f64))
+            .collect();
         gauges(&mut encoder, "runs", "Runs that the ledger keeps, by state", &runs)?;
         let held = views.iter().filter(|view| view.is_leased).count();
         let help = "Views that some process holds to write them";

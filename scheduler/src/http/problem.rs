@@ -85,8 +85,7 @@ impl From<Error> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.problem.status);
-        let mut response =
-            status.expect("the table has HTTP statuses").into_response();
+        let mut response = status.expect("the table has HTTP statuses").into_response();
         response.extensions_mut().insert(self);
         response
     }
@@ -269,10 +268,7 @@ mod tests {
         let url = "postgresql://u:hunter2@db.internal/x";
         for (error, expected) in [
             (Error::NoLedger, Code::MetastoreUnavailable),
-            (
-                ledger(metastore::Error::Address { reason: url.to_owned() }),
-                Code::Internal,
-            ),
+            (ledger(metastore::Error::Address { reason: url.to_owned() }), Code::Internal),
             (
                 ledger(metastore::Error::NewerSchema { found: 9, known: 1 }),
                 Code::MetastoreUnavailable,
@@ -284,10 +280,7 @@ mod tests {
             (
                 Error::Sink {
                     view: "v".to_owned(),
-                    source: jobs::SinkError {
-                        refusal: jobs::Refusal::Passing,
-                        source: url.into(),
-                    },
+                    source: jobs::SinkError { refusal: jobs::Refusal::Passing, source: url.into() },
                 },
                 Code::OnlineStoreUnavailable,
             ),

@@ -62,8 +62,7 @@ impl Serving {
             ending.cancel();
             is_handed_back
         };
-        let (is_handed_back, requests) =
-            tokio::join!(work, socket.serve(router(server), &ending));
+        let (is_handed_back, requests) = tokio::join!(work, socket.serve(router(server), &ending));
         Stopped { is_handed_back, requests }
     }
 }

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use api::{
-    IdempotencyKey, IntervalsReport, PlanReport, Rerun, RerunState, RunRequest, ViewPlan, ViewReport,
+    IdempotencyKey, IntervalsReport, PlanReport, Rerun, RerunState, RunRequest, ViewPlan,
+    ViewReport,
 };
 use axum::Extension;
 use axum::extract::State;

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use api::{
-    AttemptDetail, Event, JobDetail, RunDetail, RunPage, RunSummary, WindowDetail,
-};
+use api::{AttemptDetail, Event, JobDetail, RunDetail, RunPage, RunSummary, WindowDetail};
 use maud::{Markup, html};
 use model::{Receipt, RunId};
 

@@ -74,7 +74,8 @@ pub(super) fn strip(report: &IntervalsReport, is_tall: bool) -> Markup {
 
 /// The coverage in a few words: `2 landed, 1 missing`.
 pub(super) fn summary(report: &IntervalsReport) -> String {
-    let parts = ["landed", "running", "failed", "missing"].map(|kind| (of_kind(report, kind).len(), kind));
+    let parts =
+        ["landed", "running", "failed", "missing"].map(|kind| (of_kind(report, kind).len(), kind));
     let parts: Vec<String> = parts
         .iter()
         .filter(|(count, _)| *count > 0)

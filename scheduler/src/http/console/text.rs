@@ -29,10 +29,15 @@ pub(super) fn interval(interval: Interval) -> Markup {
 
 /// A span in its two largest units.
 pub(super) fn span(seconds: i64) -> String {
-    let (sign, seconds) = if seconds < 0 { ("−", seconds.saturating_neg()) } else { ("", seconds) };
+    let (sign, seconds) =
+        if seconds < 0 { ("−", seconds.saturating_neg()) } else { ("", seconds) };
     let two = |large: i64, one: &str, small: i64, other: &str| {
         let (whole, rest) = (seconds / large, seconds % large / small);
-        if rest == 0 { format!("{sign}{whole} {one}") } else { format!("{sign}{whole} {one} {rest} {other}") }
+        if rest == 0 {
+            format!("{sign}{whole} {one}")
+        } else {
+            format!("{sign}{whole} {one} {rest} {other}")
+        }
     };
     match seconds {
         0..MINUTE => format!("{sign}{seconds} s"),

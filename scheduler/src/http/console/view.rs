@@ -15,11 +15,7 @@ const EVERY: Duration = Duration::from_secs(5);
 const LISTED_MAX: usize = 50;
 
 /// The page.
-pub(super) fn page(
-    view: &ViewReport,
-    intervals: &IntervalsReport,
-    recent: &[RunSummary],
-) -> Page {
+pub(super) fn page(view: &ViewReport, intervals: &IntervalsReport, recent: &[RunSummary]) -> Page {
     let content = html! {
         section #facts data-live="" { (facts(view)) }
         h2 { "Coverage" }
