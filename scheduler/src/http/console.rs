@@ -132,6 +132,3 @@ async fn view_page(
         None => Err(Refusal::new(api::Code::UnknownView, format!("there is no view `{name}`"))),
     }
 }
-
-#[cfg(test)]
-mod tests;
