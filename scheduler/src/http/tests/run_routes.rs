@@ -216,8 +216,10 @@ async fn events_are_numbered_resumed_and_end_with_the_run() {
     let followed = site.get(&path).await;
     assert_eq!(followed.header("content-type"), "text/event-stream");
     let all = events(&followed.text());
-    assert_eq!(all.last().map(|(id, name, data)| (*id, name.as_str(), data)),
-        Some((None, "end", &json!({}))));
+    assert_eq!(
+        all.last().map(|(id, name, data)| (*id, name.as_str(), data)),
+        Some((None, "end", &json!({})))
+    );
     let recorded: Vec<_> = all.iter().filter(|(id, ..)| id.is_some()).collect();
     let ids: Vec<u64> = recorded.iter().filter_map(|(id, ..)| *id).collect();
     assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>());
@@ -249,9 +251,8 @@ async fn progress_is_told_while_rows_are_written() {
         site.store.open_gate();
     });
     let all = events(&followed.text());
-    let progress = all.iter().find(|(_, name, data)| {
-        name == "progress" && data[0]["rows_max"] == 48
-    });
+    let progress =
+        all.iter().find(|(_, name, data)| name == "progress" && data[0]["rows_max"] == 48);
     let (id, _, data) = progress.expect("progress of the rows");
     assert_eq!((*id, &data[0]["view"]), (None, &json!("orders")));
     site.stop.leases.cancel();
