@@ -83,17 +83,17 @@ async fn a_rerun_is_planned_first_and_started_once() {
     let run = page(&site, &path).await;
     assert!(run.contains("Cancel the run"), "{run}");
     let cancelled = site.form(&format!("{path}/cancel"), "").await;
-    assert_eq!((cancelled.status, cancelled.header("location")),
-        (StatusCode::SEE_OTHER, path.as_str()));
+    assert_eq!(
+        (cancelled.status, cancelled.header("location")),
+        (StatusCode::SEE_OTHER, path.as_str())
+    );
 }
 
 #[tokio::test]
 async fn a_form_of_another_site_does_nothing() {
     let site = Site::start().await;
-    let headers = [
-        ("content-type", "application/x-www-form-urlencoded"),
-        ("sec-fetch-site", "cross-site"),
-    ];
+    let headers =
+        [("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-site", "cross-site")];
     let sent = request(Method::POST, "/rerun", &headers, &format!("{FORM}&key=k"));
     site.send(sent).await.is(Code::Forbidden);
     let wrong = site.form("/rerun", &FORM.replace("2024-01-01T00%3A00", "soon")).await;

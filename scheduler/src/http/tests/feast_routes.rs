@@ -35,8 +35,10 @@ async fn a_view_that_fails_is_told_in_the_form_that_feasts_client_reads() {
     // A text that is JSON once more, as Feast sends its errors.
     let detail = answer.json();
     let detail: Value = serde_json::from_str(detail.as_str().expect("text")).expect("JSON in it");
-    assert_eq!((&detail["module"], &detail["class"]),
-        (&json!("feast.errors"), &json!("FeastError")));
+    assert_eq!(
+        (&detail["module"], &detail["class"]),
+        (&json!("feast.errors"), &json!("FeastError"))
+    );
     let message = detail["message"].as_str().expect("text");
     assert!(message.contains("feature view `broken` is failed"), "{message}");
     site.stop.leases.cancel();
@@ -66,15 +68,27 @@ async fn what_feast_refuses_is_refused() {
     let site = Site::start().await;
     for (path, body, code) in [
         ("/materialize", json!({}), Code::InvalidRequest),
-        ("/materialize", json!({ "start_ts": "2024-01-02", "end_ts": "2024-01-01" }),
-            Code::InvalidRequest),
-        ("/materialize", json!({ "start_ts": "soon", "end_ts": "2024-01-01" }),
-            Code::InvalidRequest),
+        (
+            "/materialize",
+            json!({ "start_ts": "2024-01-02", "end_ts": "2024-01-01" }),
+            Code::InvalidRequest,
+        ),
+        (
+            "/materialize",
+            json!({ "start_ts": "soon", "end_ts": "2024-01-01" }),
+            Code::InvalidRequest,
+        ),
         ("/materialize-incremental", json!({}), Code::InvalidBody),
-        ("/materialize-incremental", json!({ "end_ts": "2024-01-01", "feature_views": ["x"] }),
-            Code::UnknownView),
-        ("/materialize-incremental?force=maybe", json!({ "end_ts": "2024-01-01" }),
-            Code::InvalidRequest),
+        (
+            "/materialize-incremental",
+            json!({ "end_ts": "2024-01-01", "feature_views": ["x"] }),
+            Code::UnknownView,
+        ),
+        (
+            "/materialize-incremental?force=maybe",
+            json!({ "end_ts": "2024-01-01" }),
+            Code::InvalidRequest,
+        ),
     ] {
         site.post(path, &body).await.is(code);
     }

@@ -154,6 +154,8 @@ async fn a_stopping_server_takes_no_runs_and_still_answers() {
     let path = format!("/v1/runs/{}", run["run_id"].as_str().expect("an id"));
     assert_eq!(site.get(&path).await.status, StatusCode::OK);
     let ready = site.get("/readyz").await;
-    assert_eq!((ready.status, &ready.json()["status"]),
-        (StatusCode::SERVICE_UNAVAILABLE, &Value::from("stopping")));
+    assert_eq!(
+        (ready.status, &ready.json()["status"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &Value::from("stopping"))
+    );
 }

@@ -60,6 +60,7 @@ async fn one_key_makes_one_run_and_no_other() {
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_by_code_and_field() {
     let site = Site::start().await;
+    let unknown = "01890a5d-ac96-774b-bcce-b302099a8057";
     for (body, code, field) in [
         (json!({ "kind": "backfill" }), Code::InvalidBody, None),
         (json!({ "kind": "incremental", "ends": "x" }), Code::InvalidBody, None),
@@ -67,14 +68,9 @@ async fn what_makes_no_sense_is_refused_by_code_and_field() {
         (json!({ "kind": "incremental", "window": "soon" }), Code::InvalidRequest, Some("window")),
         (json!({ "kind": "incremental", "views": ["none"] }), Code::UnknownView, Some("views")),
         (json!({ "kind": "incremental", "project": "p" }), Code::UnknownProject, Some("project")),
+        (json!({ "kind": "rerun", "rerun": { "run_id": unknown } }), Code::UnknownRun, None),
         (
-            json!({ "kind": "rerun", "rerun": { "run_id": "01890a5d-ac96-774b-bcce-b302099a8057" } }),
-            Code::UnknownRun,
-            None,
-        ),
-        (
-            json!({ "kind": "rerun",
-                "rerun": { "window_id": "01890a5d-ac96-774b-bcce-b302099a8057" } }),
+            json!({ "kind": "rerun", "rerun": { "window_id": unknown } }),
             Code::InvalidRequest,
             Some("rerun"),
         ),
@@ -216,8 +212,10 @@ async fn events_are_numbered_resumed_and_end_with_the_run() {
     let followed = site.get(&path).await;
     assert_eq!(followed.header("content-type"), "text/event-stream");
     let all = events(&followed.text());
-    assert_eq!(all.last().map(|(id, name, data)| (*id, name.as_str(), data)),
-        Some((None, "end", &json!({}))));
+    assert_eq!(
+        all.last().map(|(id, name, data)| (*id, name.as_str(), data)),
+        Some((None, "end", &json!({})))
+    );
     let recorded: Vec<_> = all.iter().filter(|(id, ..)| id.is_some()).collect();
     let ids: Vec<u64> = recorded.iter().filter_map(|(id, ..)| *id).collect();
     assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>());
@@ -249,9 +247,8 @@ async fn progress_is_told_while_rows_are_written() {
         site.store.open_gate();
     });
     let all = events(&followed.text());
-    let progress = all.iter().find(|(_, name, data)| {
-        name == "progress" && data[0]["rows_max"] == 48
-    });
+    let progress =
+        all.iter().find(|(_, name, data)| name == "progress" && data[0]["rows_max"] == 48);
     let (id, _, data) = progress.expect("progress of the rows");
     assert_eq!((*id, &data[0]["view"]), (None, &json!("orders")));
     site.stop.leases.cancel();

@@ -17,9 +17,7 @@ use feast::registry::{Definitions, ViewDefinition};
 use feast::{DataSource, Entity, Field, ValueType};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use jobs::{
-    FeatureSink, FeatureSinks, KnownKeys, Refusal, Session, SessionOptions, SinkError,
-};
+use jobs::{FeatureSink, FeatureSinks, KnownKeys, Refusal, Session, SessionOptions, SinkError};
 use metastore::{Ledger, LedgerUrl};
 use model::{
     EncodedBatch, Interval, Marker, MemoryState, OnlineView, RowSize, ViewRef, WriteCounts,
@@ -264,7 +262,8 @@ impl Site {
         );
         let config =
             RepoConfig::parse(&yaml, &repo_dir, &repo_dir, &|_| None).expect("a configuration");
-        let registry = Registry::open(&config.registry, &BTreeMap::new()).await.expect("a registry");
+        let registry =
+            Registry::open(&config.registry, &BTreeMap::new()).await.expect("a registry");
         let url = LedgerUrl::parse(&repo_dir.join("ledger.sqlite").display().to_string());
         let ledger = Ledger::open(&url.expect("a path")).await.expect("a ledger");
         let session = Session::new(SessionOptions {
@@ -272,8 +271,11 @@ impl Site {
             memory_limit_bytes: 64 << 20,
             object_store: BTreeMap::new(),
         });
-        let process =
-            Process { host: "here".to_owned(), pid: std::process::id(), version: "1.2.3".to_owned() };
+        let process = Process {
+            host: "here".to_owned(),
+            pid: std::process::id(),
+            version: "1.2.3".to_owned(),
+        };
         let scheduler = Arc::new(Scheduler::new(Parts {
             repo_dir,
             config,
