@@ -11,7 +11,7 @@ use model::{
     EncodedBatch, Interval, Marker, MemoryState, OnlineView, RowSize, ViewRef, WriteCounts,
     WriteMode,
 };
-use online_store::{OnlineStore, PreparedView};
+use online_store::{Error, OnlineStore, PreparedView};
 
 /// Sinks of one online store, a sink a view.
 #[derive(Clone, Debug)]
@@ -42,6 +42,7 @@ impl FeatureSinks for OnlineSinks {
     }
 
     async fn marker(&self, view: &ViewRef) -> Result<Option<Marker>, SinkError> {
+        // Where parts of the store differ, it is the least: what the whole store has.
         Ok(self.store.marker(view).await.map_err(sink_error)?.last)
     }
 
@@ -87,8 +88,7 @@ impl FeatureSink for OnlineSink {
         interval: Interval,
         known: KnownKeys<'a>,
     ) -> BoxStream<'a, Result<Vec<Vec<u8>>, SinkError>> {
-        let batches = self.store.stored_inside(&self.view, interval, known);
-        batches.map_err(sink_error).boxed()
+        self.store.stored_inside(&self.view, interval, known).map_err(sink_error).boxed()
     }
 
     async fn remove(&self, keys: &[Vec<u8>]) -> Result<u64, SinkError> {
@@ -96,12 +96,43 @@ impl FeatureSink for OnlineSink {
     }
 }
 
-fn sink_error(error: online_store::Error) -> SinkError {
-    let refusal = match error {
-        // One whose fence the store has lost may put it up again in a new attempt.
-        online_store::Error::Superseded { .. } if !error.is_retryable() => Refusal::Superseded,
+fn sink_error(error: Error) -> SinkError {
+    SinkError { refusal: refusal(&error), source: Box::new(error) }
+}
+
+/// What a store's error means for the attempt.
+fn refusal(error: &Error) -> Refusal {
+    match error {
+        // A fence that is gone, or an older one, is that of a store that lost rows with it.
+        Error::Superseded { .. } if !error.is_retryable() => Refusal::Superseded,
+        Error::Superseded { .. } | Error::Restarted { .. } | Error::Emptied { .. } => Refusal::Lost,
         _ if error.is_retryable() => Refusal::Passing,
         _ => Refusal::Lasting,
-    };
-    SinkError { refusal, source: Box::new(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::FencingToken;
+
+    use super::*;
+
+    fn fence(token: u64, stored: Option<u64>) -> Error {
+        let stored = stored.map(FencingToken);
+        Error::Superseded { view: "p/v".to_owned(), token: FencingToken(token), stored }
+    }
+
+    #[test]
+    fn only_a_newer_fence_means_that_another_has_the_view() {
+        assert_eq!(refusal(&fence(2, Some(3))), Refusal::Superseded);
+        assert_eq!(refusal(&fence(2, Some(1))), Refusal::Lost);
+        assert_eq!(refusal(&fence(2, None)), Refusal::Lost);
+    }
+
+    #[test]
+    fn a_store_that_was_emptied_needs_a_new_attempt() {
+        assert_eq!(refusal(&Error::Emptied { store: "s".to_owned() }), Refusal::Lost);
+        let ahead = Error::MarkerAhead { view: "p/v".to_owned(), sequence: 1, stored: 2 };
+        assert_eq!(refusal(&ahead), Refusal::Lasting);
+    }
 }

@@ -56,7 +56,7 @@ pub struct Outcome {
 /// counts until the window is committed, but partitions that were kept need not be written again.
 ///
 /// # Cancel safety
-/// Dropped, it stops what it has begun: no write begins afterwards. Rows whose write was under way
+/// Dropped, it ends what it has begun at its next await. Rows that were handed to the store by then
 /// may still land, as those of a process that was killed may.
 pub fn run<'a>(
     session: &'a Session,

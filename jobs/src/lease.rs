@@ -18,7 +18,8 @@ use crate::sink::{FeatureSink, KnownKeys, Refusal, SinkError};
 /// The end of a lease by this process's clock, shared by who extends it and who obeys it.
 ///
 /// The end that is told must be counted from before the ledger was asked, so that it is never
-/// later than the ledger's own.
+/// later than the ledger's own, less how long one request may take: what was let through just
+/// before the end is not called back.
 ///
 /// # Source
 /// `Instant` is `CLOCK_MONOTONIC` on Linux: it goes on while the process is stopped (SIGSTOP, a

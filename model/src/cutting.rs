@@ -47,9 +47,9 @@ pub fn cut_windows(
     starts.zip(ends).map(|(start, end)| Interval::new(start, end)).collect()
 }
 
-/// Tells whether a cut leaves more than one instant on either side. The end of an interval is the
-/// instant after the last one that was asked for, so what is asked for up to a multiple has one
-/// instant beyond it.
+/// Tells whether a cut leaves something before it and more than one instant after it. The end of an
+/// interval is the instant after the last one that was asked for, so what is asked for up to
+/// midnight has one instant of the next day.
 fn is_inside(interval: Interval, cut: EventTime) -> bool {
     interval.start < cut && cut.plus_nanos(1) < interval.end
 }

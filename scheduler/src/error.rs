@@ -193,6 +193,9 @@ impl Error {
             Self::Sink { source, .. } if source.refusal == jobs::Refusal::Cancelled => {
                 AttemptEnd::Cancelled
             }
+            Self::Sink { source, .. } if source.refusal == jobs::Refusal::Lost => {
+                AttemptEnd::Transient
+            }
             _ if retries_all && self.may_pass() => AttemptEnd::Transient,
             _ => AttemptEnd::Permanent,
         }

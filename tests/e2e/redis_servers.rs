@@ -93,7 +93,13 @@ fn a_primary_that_sentinels_replace_does_not_lose_a_row() -> Result<()> {
 fn a_primary_that_becomes_a_replica_gets_no_more_rows() -> Result<()> {
     let made = RedisSentinel::start()?;
     let rows = many(MANY, at(5));
-    let repo = repo_with(store("redis_sentinel", &made.connection_string()), &rows)?;
+    let store = store("redis_sentinel", &made.connection_string());
+    let repo = repo_with(store.clone(), &rows)?;
+    // The run may end just before the replica takes over, which then lacks what it was not waited
+    // for.
+    let mut configured = tests::repo::configuration(PROJECT, store);
+    configured["tidegate"] = json!({ "wait_replicas": 1 });
+    repo.configure(&configured)?;
     let mut run = repo.spawn(&arguments())?;
     let [primary, replica] = made.servers();
     until_writing(primary, &mut run)?;

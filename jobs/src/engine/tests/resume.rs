@@ -256,7 +256,7 @@ async fn keys_are_dealt_out_as_they_were_in_other_processes() {
 }
 
 #[tokio::test]
-async fn no_write_begins_after_a_run_was_dropped() {
+async fn a_run_that_is_dropped_ends_its_writes_and_lets_go_of_the_sink() {
     let (dir, session) = (tempfile::tempdir().unwrap(), session());
     let plan = planned(dir.path(), &session, 0..30_000, "x").await;
     let (begun, mut writes) = mpsc::channel(1);
@@ -268,7 +268,7 @@ async fn no_write_begins_after_a_run_was_dropped() {
         outcome = running => panic!("writes hang: {outcome:?}"),
         write = writes.recv() => write.unwrap(),
     }
-    // Whoever could write holds the sink.
+    // Whoever could still write holds the sink.
     while Arc::strong_count(&sink) > 1 {
         tokio::task::yield_now().await;
     }
