@@ -1,7 +1,7 @@
 //! The HTTP server: which paths there are, what each one takes, and what guards them.
 //!
-//! Handlers turn a request of crate `api` into a call of [`Scheduler`], and nothing more. Deliberately
-//! absent: sockets, TLS and tokens (see `daemon`), and every decision about runs.
+//! Handlers turn a request of crate `api` into a call of [`Scheduler`], and nothing more.
+//! Deliberately absent: sockets, TLS and tokens (see `daemon`), and every decision about runs.
 
 mod body;
 mod console;

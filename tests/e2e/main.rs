@@ -3,8 +3,10 @@
 //! One file for each question an operator asks. Deliberately absent: Feast's bytes (see `vectors`)
 //! and what happens when the process is killed (see `fault`).
 
+mod console;
 mod correct;
 mod failure;
+mod http;
 mod memory;
 mod plan;
 mod read;

@@ -13,4 +13,5 @@ pub mod online;
 pub mod parquet;
 pub mod registry;
 pub mod repo;
+pub mod serving;
 pub mod wire;

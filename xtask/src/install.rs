@@ -1,4 +1,4 @@
-//! Installs what the suites start: Redis, PostgreSQL, valgrind, and Python's `venv`.
+//! Installs what the suites start: Redis, PostgreSQL, Chromium, valgrind, and Python's `venv`.
 //!
 //! Only through `apt-get`, and only as root or with a `sudo` that asks nothing; otherwise the
 //! error says what to install. Nothing is stopped that this did not start.
@@ -20,7 +20,7 @@ struct Need {
     is_there: fn() -> bool,
 }
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 5] = [
     Need { package: "redis-server", is_there: || in_path("redis-server") },
     Need {
         package: "postgresql",
@@ -32,6 +32,7 @@ const NEEDS: [Need; 4] = [
                 && (in_path("initdb") || versions.map(|v| v.path()).any(|dir| installed(&dir)))
         },
     },
+    Need { package: "chromium", is_there: || in_path("chromium") },
     Need { package: "valgrind", is_there: || in_path("valgrind") },
     Need {
         package: "python3-venv",

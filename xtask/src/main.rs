@@ -7,6 +7,7 @@ mod cargo;
 mod check;
 mod demo;
 mod faults;
+mod generate;
 mod install;
 mod instructions;
 mod layers;
@@ -29,8 +30,9 @@ usage: cargo xtask VERB [ARGUMENTS]
 
   check               format, clippy, layers, tidy; deny, typos and machete where installed
   layers, tidy        one of those alone
-  test [-- ARGS]      everything CI runs; installs redis-server, postgresql and valgrind when
-                      missing and allowed; ARGS go to the test runner: -E 'test(late_row)'
+  gen                 writes what is made from the code: `api/openapi.json`
+  test [-- ARGS]      everything CI runs; installs redis-server, postgresql, chromium and valgrind
+                      when missing and allowed; ARGS go to the test runner: -E 'test(late_row)'
   demo [ARGS]         makes a sample repository, materializes it and reads a row back
   bench NAME [ARGS]   runs a benchmark against the release build: materialize, wide, redis, latest,
                       scan; `bench instructions [--update]` compares or records instruction counts
@@ -64,6 +66,7 @@ fn run(arguments: &[String]) -> Outcome {
         "layers" => check::layers(),
         "tidy" => check::tidy(),
         "test" => suite::run(rest),
+        "gen" => generate::run(),
         "demo" => demo::demo(rest),
         "bench" => demo::bench(rest),
         "faults" => faults::run(rest),
@@ -90,7 +93,9 @@ mod tests {
 
     #[test]
     fn every_verb_is_in_the_help() {
-        for verb in ["check", "layers,", "tidy", "test", "demo", "bench", "faults", "up", "help"] {
+        for verb in
+            ["check", "layers,", "tidy", "gen", "test", "demo", "bench", "faults", "up", "help"]
+        {
             assert!(HELP.contains(&format!(" {verb} ")), "{verb}");
         }
     }

@@ -280,7 +280,8 @@ async fn requests_are_counted_by_route_and_never_by_path() {
         "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8",
         "tidegate_http_requests_total{method=\"GET\",route=\"/v1/runs/{id}\",status=\"204\"} 2",
         "tidegate_http_requests_total{method=\"GET\",route=\"unmatched\",status=\"404\"} 1",
-        "tidegate_http_request_seconds_count{method=\"GET\",route=\"/v1/runs/{id}\",status=\"204\"} 2",
+        "tidegate_http_request_seconds_count\
+         {method=\"GET\",route=\"/v1/runs/{id}\",status=\"204\"} 2",
         "tidegate_http_requests_at_work 1",
     ] {
         assert!(heard.lines().any(|have| have == line), "`{line}` is not in:\n{heard}");

@@ -13,9 +13,9 @@ use api::event::{END, END_DATA, KEEP_ALIVE, PROGRESS};
 use api::{Problem, ViewProgress};
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::Sse;
 use axum::response::sse::Event;
-use futures::Stream;
+use axum::response::{IntoResponse, Response, Sse};
+use futures::StreamExt;
 use model::RunId;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -33,6 +33,13 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Events of one look; a run of many windows has thousands.
 const EVENTS_MAX: u32 = 500;
+
+/// Has a proxy pass events on as they come.
+///
+/// # Source
+/// nginx, `proxy_buffering`:
+/// <https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering>.
+const UNBUFFERED: [(&str, &str); 1] = [("x-accel-buffering", "no")];
 
 /// How a reader says what it has seen.
 const LAST_EVENT: &str = "last-event-id";
@@ -56,7 +63,7 @@ pub(super) async fn stream(
     State(server): State<Arc<Server>>,
     path: RunPath,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
+) -> Result<Response, Refusal> {
     let run = path.run()?;
     let seen = last_event(&headers)?;
     server.scheduler.run_summary(run).await?;
@@ -74,9 +81,9 @@ pub(super) async fn stream(
         _permit: permit,
     };
     let events = futures::stream::unfold(follower, |mut follower| async move {
-        follower.next().await.map(|event| (Ok(event), follower))
+        follower.next().await.map(|event| (event, follower))
     });
-    Ok(Sse::new(events))
+    Ok((UNBUFFERED, Sse::new(events.map(Ok::<_, Infallible>))).into_response())
 }
 
 fn last_event(headers: &HeaderMap) -> Result<u64, Refusal> {

@@ -133,8 +133,8 @@ impl Collector for Done {
             ([("outcome", "refused")], read(&tally.rows_refused)),
         ];
         let help = "Newest rows of entities in windows that this process committed, by what became \
-                    of them: stored, older than what is stored, deactivated, or not fit for Feast's \
-                    types";
+                    of them: stored, older than what is stored, deactivated, or not fit for \
+                    Feast's types";
         counters(&mut encoder, "rows", help, &rows)?;
         let help = "Rows read from sources for windows that this process committed";
         counter(&mut encoder, "rows_read", help, read(&tally.rows_read))?;

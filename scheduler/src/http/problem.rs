@@ -10,6 +10,9 @@ use axum::response::{IntoResponse, Response};
 
 use crate::error::{Error, chain};
 
+/// Seconds after which an outside system may be there again.
+const LATER: u32 = 5;
+
 /// An answer that is no success.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
@@ -64,7 +67,7 @@ impl From<Error> for Refusal {
                 } else {
                     tracing::warn!(error, "a request failed");
                 }
-                Self::new(code, words)
+                Self::new(code, words).after(LATER)
             }
             None => match error {
                 Error::Request(problem) => Self::from(problem),

@@ -5,20 +5,24 @@
 //! started them, or with the test process if that is killed. Deliberately absent: anything
 //! asynchronous, and any client beyond what a check of the servers themselves needs.
 
+mod browser;
 mod feast;
 mod link;
 mod port;
 mod postgres;
 mod process;
+mod python;
 mod redis;
 mod redis_cluster;
 mod redis_sentinel;
 mod resp;
 mod s3;
+mod schemathesis;
 mod scratch;
 mod tls;
 mod tool;
 
+pub use browser::Browser;
 pub use feast::Feast;
 pub use link::Link;
 pub use port::free_port;
@@ -28,5 +32,6 @@ pub use redis_cluster::RedisCluster;
 pub use redis_sentinel::RedisSentinel;
 pub use resp::{Reply, receive};
 pub use s3::{Answer, Proxy, Request, S3};
+pub use schemathesis::Schemathesis;
 pub use tls::Certificates;
 pub use tool::{Tool, tidegate_bin};

@@ -16,9 +16,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 pub use self::proxy::{Answer, Proxy, Request};
-use crate::feast::{succeeded, target_dir};
 use crate::port::free_port;
 use crate::process::{Launch, Process};
+use crate::python::{succeeded, target_dir};
 use crate::scratch::Scratch;
 
 /// The version of the server. Its own lock file pins everything it needs.

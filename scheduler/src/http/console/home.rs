@@ -51,7 +51,10 @@ fn table(views: &[ViewReport], strips: &[IntervalsReport]) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Feature views" {
             table {
-                caption { "Least fresh first. The watermark is the event time up to which everything has landed." }
+                caption {
+                    "Least fresh first. The watermark is the event time up to which everything has \
+                     landed."
+                }
                 thead {
                     tr {
                         th scope="col" { "View" }

@@ -73,7 +73,9 @@ impl Page {
                         (self.content)
                     }
                     @if self.every.is_some() {
-                        noscript { p { "Without scripts this page stays as it is; load it again for news." } }
+                        noscript {
+                            p { "Without scripts this page stays as it is; load it again." }
+                        }
                         script nonce=(nonce) { (PreEscaped(SCRIPT)) }
                     }
                 }

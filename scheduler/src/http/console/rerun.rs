@@ -84,8 +84,13 @@ pub(super) fn form(asked: &Asked) -> Markup {
     html! {
         form.fields method="post" action="/rerun" {
             input type="hidden" name="view" value=(asked.view);
-            label { "From (UTC)" br; input type="datetime-local" step="1" name="start" required value=(asked.start); }
-            label { "To (UTC)" br; input type="datetime-local" step="1" name="end" required value=(asked.end); }
+            @let ends = [("From", "start", &asked.start), ("To", "end", &asked.end)];
+            @for (words, name, value) in ends {
+                label {
+                    (words) " (UTC)" br;
+                    input type="datetime-local" step="1" name=(name) required value=(value);
+                }
+            }
             label {
                 "What of it" br;
                 select name="state" {
@@ -98,8 +103,12 @@ pub(super) fn form(asked: &Asked) -> Markup {
                     }
                 }
             }
-            label.inline { input type="checkbox" name="correct" value="yes"; "Correct rows that have landed" }
-            label.inline { input type="checkbox" name="newest_first" value="yes"; "Newest first" }
+            @for (name, words) in [
+                ("correct", "Correct rows that have landed"),
+                ("newest_first", "Newest first"),
+            ] {
+                label.inline { input type="checkbox" name=(name) value="yes"; (words) }
+            }
             button { "Show what it would do" }
         }
     }
@@ -144,7 +153,9 @@ fn start(asked: &Asked) -> Markup {
             input type="hidden" name="end" value=(asked.end);
             input type="hidden" name="state" value=(state.as_str().unwrap_or_default());
             @if asked.correct.is_some() { input type="hidden" name="correct" value="yes"; }
-            @if asked.newest_first.is_some() { input type="hidden" name="newest_first" value="yes"; }
+            @if asked.newest_first.is_some() {
+                input type="hidden" name="newest_first" value="yes";
+            }
             input type="hidden" name="key" value=(IdempotencyKey::draw());
             p { button.main { "Start the run" } }
         }
@@ -163,15 +174,21 @@ fn view_plan(view: &ViewPlan) -> Markup {
                 dt { "Bytes to read" } dd { (text::size(view.bytes)) }
                 dt { "Files" } dd { (view.files_read) " of " (view.files) }
                 @if let Some(source) = &view.source { dt { "Source" } dd { code { (source) } } }
-                dt { "Corrects" } dd { (if view.correct { "yes: stored rows of the interval may be replaced or removed" } else { "no" }) }
+                dt { "Corrects" } dd { (corrects(view)) }
             }
             h3 { "Windows: " (view.windows.len()) }
             ol {
-                @for &window in view.windows.iter().take(WINDOWS_MAX) { li { (text::interval(window)) } }
+                @for &window in view.windows.iter().take(WINDOWS_MAX) {
+                    li { (text::interval(window)) }
+                }
             }
             @if view.windows.len() > WINDOWS_MAX {
                 p.quiet { "and " (view.windows.len() - WINDOWS_MAX) " more" }
             }
         }
     }
+}
+
+fn corrects(view: &ViewPlan) -> &'static str {
+    if view.correct { "yes: stored rows of the interval may be replaced or removed" } else { "no" }
 }

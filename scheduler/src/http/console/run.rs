@@ -24,7 +24,9 @@ pub(super) fn list(project: &str, page: &RunPage) -> Page {
         section #runs data-live="" {
             (table(&page.runs))
             @if page.next.is_some() {
-                p.quiet { "Older ones: " code { "tidegate runs" } " or " code { "GET /v1/runs" } "." }
+                p.quiet {
+                    "Older ones: " code { "tidegate runs" } " or " code { "GET /v1/runs" } "."
+                }
             }
         }
     };
@@ -55,7 +57,10 @@ pub(super) fn table(runs: &[RunSummary]) -> Markup {
                         tr {
                             th scope="row" { (link(run.run_id)) }
                             td { (kind(run)) }
-                            td { (text::run_state(run.state)) @if is_ending(run) { ", asked to stop" } }
+                            td {
+                                (text::run_state(run.state))
+                                @if is_ending(run) { ", asked to stop" }
+                            }
                             td.number { (run.jobs_landed) " of " (run.jobs_total) }
                             td { (text::time(run.admitted_at)) }
                             td { (text::time_or_none(run.finished_at)) }
@@ -109,14 +114,20 @@ fn facts(run: &RunSummary) -> Markup {
             dt { "Kind" } dd { (kind(run)) }
             dt { "Views landed" } dd { (run.jobs_landed) " of " (run.jobs_total) }
             dt { "Asked for" }
-            dd { (text::time_or_none(run.requested_start)) " to " (text::time_or_none(run.requested_end)) }
+            dd {
+                (text::time_or_none(run.requested_start)) " to "
+                (text::time_or_none(run.requested_end))
+            }
             dt { "Admitted" } dd { (text::time(run.admitted_at)) }
             dt { "Started" } dd { (text::time_or_none(run.started_at)) }
             dt { "Ended" } dd { (text::time_or_none(run.finished_at)) }
             @if let Some(key) = &run.idempotency_key { dt { "Key" } dd { code { (key) } } }
             @if let Some(host) = &run.host {
                 dt { "Process" }
-                dd { (host) @if let Some(pid) = run.pid { ", pid " (pid) } ", version " (run.program_version) }
+                dd {
+                    (host) @if let Some(pid) = run.pid { ", pid " (pid) }
+                    ", version " (run.program_version)
+                }
             }
         }
     }
@@ -147,7 +158,8 @@ fn job_section(job: &JobDetail) -> Markup {
             p {
                 progress max=(progress.rows_max.max(1)) value=(progress.rows_read)
                     aria-label={ "Rows read of " (job.view) } {}
-                " " (text::count(progress.rows_read)) " of at most " (text::count(progress.rows_max))
+                " " (text::count(progress.rows_read))
+                " of at most " (text::count(progress.rows_max))
                 " rows read, " (text::count(progress.written)) " written"
             }
         }
@@ -204,11 +216,13 @@ fn windows(job: &JobDetail) -> Markup {
                             th scope="col" { "Attempts" }
                         }
                     }
-                    tbody { @for window in job.windows.iter().take(WINDOWS_MAX) { (window_row(window)) } }
+                    tbody {
+                        @for window in job.windows.iter().take(WINDOWS_MAX) { (window_row(window)) }
+                    }
                 }
             }
             @if job.windows.len() > WINDOWS_MAX {
-                p.quiet { (job.windows.len() - WINDOWS_MAX) " more are in " code { "GET /v1/runs/" (job.job_id) } }
+                p.quiet { (job.windows.len() - WINDOWS_MAX) " more: ask " code { "/v1/runs" } }
             }
         }
     }
@@ -225,7 +239,10 @@ fn window_row(window: &WindowDetail) -> Markup {
             td.number { (window.partitions_done) " of " (window.partitions) }
             td.number { (text::count(window.rows_max)) }
             td { code { (window.source_path) } " (" (window.source_files) " files)" }
-            td { (text::time_or_none(window.watermark_before)) " → " (text::time_or_none(window.watermark_after)) }
+            td {
+                (text::time_or_none(window.watermark_before)) " → "
+                (text::time_or_none(window.watermark_after))
+            }
             td {
                 ol { @for attempt in &window.attempts { (attempt_item(attempt)) } }
                 @if let Some(receipt) = &window.receipt { (receipt_line(receipt)) }

@@ -22,7 +22,8 @@ pub(super) fn patterns() -> Markup {
     html! {
         svg width="0" height="0" aria-hidden="true" focusable="false" {
             defs {
-                pattern #hatch width="8" height="8" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" {
+                pattern #hatch width="8" height="8" patternUnits="userSpaceOnUse"
+                    patternTransform="rotate(45)" {
                     rect width="8" height="8" {}
                     path d="M2 0V8" {}
                 }
@@ -57,13 +58,16 @@ pub(super) fn strip(report: &IntervalsReport, is_tall: bool) -> Markup {
         return html! { span.quiet { "nothing has landed" } };
     };
     html! {
-        svg.strip.tall[is_tall] viewBox={ "0 0 " (WIDTH) " 10" } preserveAspectRatio="none" role="img"
-            aria-label=(summary(report)) {
+        svg.strip.tall[is_tall] viewBox={ "0 0 " (WIDTH) " 10" } preserveAspectRatio="none"
+            role="img" aria-label=(summary(report)) {
             @for kind in KINDS {
                 @for &interval in of_kind(report, kind) {
                     @let (from, width) = place(interval, whole);
                     rect.(kind) x=(from) y="0" width=(width) height="10" {
-                        title { (kind) ": " (text::short(interval.start)) " to " (text::short(interval.end)) }
+                        title {
+                            (kind) ": " (text::short(interval.start)) " to "
+                            (text::short(interval.end))
+                        }
                     }
                 }
             }

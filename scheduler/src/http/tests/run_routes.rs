@@ -60,6 +60,7 @@ async fn one_key_makes_one_run_and_no_other() {
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_by_code_and_field() {
     let site = Site::start().await;
+    let unknown = "01890a5d-ac96-774b-bcce-b302099a8057";
     for (body, code, field) in [
         (json!({ "kind": "backfill" }), Code::InvalidBody, None),
         (json!({ "kind": "incremental", "ends": "x" }), Code::InvalidBody, None),
@@ -67,14 +68,9 @@ async fn what_makes_no_sense_is_refused_by_code_and_field() {
         (json!({ "kind": "incremental", "window": "soon" }), Code::InvalidRequest, Some("window")),
         (json!({ "kind": "incremental", "views": ["none"] }), Code::UnknownView, Some("views")),
         (json!({ "kind": "incremental", "project": "p" }), Code::UnknownProject, Some("project")),
+        (json!({ "kind": "rerun", "rerun": { "run_id": unknown } }), Code::UnknownRun, None),
         (
-            json!({ "kind": "rerun", "rerun": { "run_id": "01890a5d-ac96-774b-bcce-b302099a8057" } }),
-            Code::UnknownRun,
-            None,
-        ),
-        (
-            json!({ "kind": "rerun",
-                "rerun": { "window_id": "01890a5d-ac96-774b-bcce-b302099a8057" } }),
+            json!({ "kind": "rerun", "rerun": { "window_id": unknown } }),
             Code::InvalidRequest,
             Some("rerun"),
         ),
