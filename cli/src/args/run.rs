@@ -34,6 +34,7 @@ pub struct Interval {
 
 /// `rerun`.
 #[derive(Debug, ClapArgs)]
+#[group(skip)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true)
     .args(["run", "window_id", "state", "from"]))]
 pub struct Rerun {
