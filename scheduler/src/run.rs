@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use api::{RunReport, RunRequest};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use jobs::FeatureSinks;
 use metastore::{Admitted, Idempotency, NewJob, NewRun, RunBeat, RunRow};
@@ -210,23 +211,18 @@ impl Scheduler {
     ) -> Result<(), Error> {
         let (never, mut at_work) = (Stop::default(), FuturesUnordered::new());
         loop {
-            if let Some(held) = self.claim(Some(run_id)).await? {
+            if let Some(held) = beside(&mut at_work, self.claim(Some(run_id))).await? {
                 let index = held.claimed.job.position as usize;
                 at_work.push(self.hold(held, sinks, (board, index), &never));
                 continue;
             }
-            if at_work.is_empty() {
-                if self.is_over(run_id, board).await? {
-                    break;
-                }
-                // Another run holds a view of ours.
-                tokio::time::sleep(LOOK_AGAIN).await;
-            } else {
-                // A view of ours may become free before what is at work has ended.
-                tokio::select! {
-                    _ = at_work.next() => {}
-                    () = tokio::time::sleep(LOOK_AGAIN) => {}
-                }
+            if at_work.is_empty() && self.is_over(run_id, board).await? {
+                break;
+            }
+            // Another run holds a view of ours, or what is at work has not ended.
+            tokio::select! {
+                Some(()) = at_work.next(), if !at_work.is_empty() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
         }
         let slowed = sinks.slowed();
@@ -273,6 +269,21 @@ impl Scheduler {
                     tracing::warn!(run = %run_id, error, "heartbeat was not recorded");
                 }
             }
+        }
+    }
+}
+
+/// Waits for something while jobs go on: one of them may hold what it waits for, such as the only
+/// connection of a ledger.
+async fn beside<T>(
+    at_work: &mut FuturesUnordered<BoxFuture<'_, ()>>,
+    wanted: impl Future<Output = T>,
+) -> T {
+    let mut wanted = std::pin::pin!(wanted);
+    loop {
+        tokio::select! {
+            got = &mut wanted => return got,
+            Some(()) = at_work.next(), if !at_work.is_empty() => {}
         }
     }
 }

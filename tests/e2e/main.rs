@@ -3,6 +3,7 @@
 //! One file for each question an operator asks. Deliberately absent: Feast's bytes (see `vectors`)
 //! and what happens when the process is killed (see `fault`).
 
+mod client;
 mod console;
 mod correct;
 mod failure;
