@@ -165,6 +165,8 @@ pub struct Receipt {
     pub tombstoned: u64,
     /// Rows that Feast's types cannot hold, skipped because the configuration says so.
     pub refused: u64,
+    /// Entities whose rows a correction withdrew: an earlier row was restored, or none is left.
+    pub swept: u64,
     /// Bytes of keys and values handed to the online store.
     pub bytes_written: u64,
     /// Least event time among the newest rows.
