@@ -272,7 +272,7 @@ async fn what_does_not_end_in_time_is_handed_to_the_next_server() -> Result<()> 
 }
 
 #[test]
-fn whatever_the_document_allows_is_no_error_of_the_server() -> Result<()> {
+fn whatever_is_asked_is_answered_as_the_document_says() -> Result<()> {
     let schemathesis = Schemathesis::require()?;
     let site = Site::new("http_fuzz")?;
     let serving = Serving::start(&site.repo, &[])?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::{AttemptDetail, Event, JobDetail, RunDetail, RunPage, RunSummary, WindowDetail};
 use maud::{Markup, html};
-use model::{Receipt, RunId};
+use model::{Receipt, RunId, WindowState};
 
 use super::layout::Page;
 use super::{home, text};
@@ -236,9 +236,12 @@ fn window_row(window: &WindowDetail) -> Markup {
                 (text::window_state(window.state))
                 @if let Some(error) = &window.error { p { (error) } }
             }
-            td.number { (window.partitions_done) " of " (window.partitions) }
+            td.number { (partitions(window)) }
             td.number { (text::count(window.rows_max)) }
-            td { code { (window.source_path) } " (" (window.source_files) " files)" }
+            td.source {
+                code { (window.source_path) } br;
+                (text::count(window.source_files)) (if window.source_files == 1 { " file" } else { " files" })
+            }
             td {
                 (text::time_or_none(window.watermark_before)) " → "
                 (text::time_or_none(window.watermark_after))
@@ -249,6 +252,15 @@ fn window_row(window: &WindowDetail) -> Markup {
             }
         }
     }
+}
+
+/// What is done is known by its commit; notes of single partitions are for those that are not.
+fn partitions(window: &WindowDetail) -> String {
+    let all = window.partitions;
+    if window.state == WindowState::Committed {
+        return all.to_string();
+    }
+    format!("{} of {all}", window.partitions_done)
 }
 
 fn attempt_item(attempt: &AttemptDetail) -> Markup {
