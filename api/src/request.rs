@@ -30,8 +30,8 @@ pub struct RunRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::EventTime>)]
     pub start: Option<EventTime>,
-    /// The last instant, which belongs to it as in Feast: needed where `start` is; `incremental` goes
-    /// up to now without it.
+    /// The last instant, which belongs to it as in Feast: needed where `start` is; `incremental`
+    /// goes up to now without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::EventTime>)]
     pub end: Option<EventTime>,

@@ -57,7 +57,13 @@ pub struct Args {
     pub output: Output,
 
     /// Where to stop dead, for tests of what happens then: `STEP` or `STEP:N`.
-    #[arg(long, global = true, value_name = "STEP", hide = true)]
+    #[arg(
+        long = "fail-at",
+        global = true,
+        value_name = "STEP",
+        hide = true,
+        env = "TIDEGATE_FAIL_AT"
+    )]
     pub fail_point: Option<String>,
 
     /// What to do.

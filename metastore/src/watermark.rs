@@ -78,8 +78,8 @@ pub struct ViewState {
     pub lost: Option<String>,
 }
 
-/// The view's column `fenced`: 0 before its first correction, 1 once writes carry the fence, and this
-/// once no write without one can arrive any more.
+/// The view's column `fenced`: 0 before its first correction, 1 once writes carry the fence, and
+/// this once no write without one can arrive any more.
 const SETTLED: i64 = 2;
 
 const SET_LOST: &str = "

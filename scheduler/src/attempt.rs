@@ -190,8 +190,8 @@ impl JobContext<'_> {
         });
         if changed {
             self.warn(
-                "an attempt before this one did not land, and corrected or read another state of the \
-                 source, so this one corrects what it may have left"
+                "an attempt before this one did not land, and corrected or read another state of \
+                 the source, so this one corrects what it may have left"
                     .to_owned(),
             );
         }

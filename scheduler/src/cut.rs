@@ -115,14 +115,20 @@ pub(crate) async fn cut_view(
     trigger: &Trigger,
 ) -> Result<ViewCut, Error> {
     let view = &selected.view;
-    let Ask::Interval(request) = trigger.ask else {
-        let view_ref = view_ref(scheduler, selected);
-        let found = scheduler.intervals_of_rerun(trigger, &view_ref, &known.coverage).await?;
-        return Ok(if found.is_empty() {
-            ViewCut::Nothing { reason: "nothing of what was asked for is left to do".to_owned() }
-        } else {
-            ViewCut::Read { intervals: found, warnings: Vec::new() }
-        });
+    let request = match trigger.ask {
+        Ask::Interval(request) => request,
+        Ask::State(..) | Ask::Run(_) | Ask::Window(_) => {
+            let view_ref = view_ref(scheduler, selected);
+            let found = scheduler.intervals_of_rerun(trigger, &view_ref, &known.coverage).await?;
+            if !found.is_empty() {
+                return Ok(ViewCut::Read { intervals: found, warnings: Vec::new() });
+            }
+            let Ask::Run(run) = trigger.ask else {
+                let reason = "nothing of what was asked for is left to do".to_owned();
+                return Ok(ViewCut::Nothing { reason });
+            };
+            scheduler.request_of(run).await?
+        }
     };
     let times = ViewTimes { ttl: view.ttl, lateness: lateness(view)? };
     match cut(request, &known.coverage, times, trigger.now, trigger.allow_future) {

@@ -154,10 +154,10 @@ impl JobContext<'_> {
             let listed = mirror::list_again(self.scheduler, &selected.view, &known.coverage).await;
             self.warn_of_registry(listed);
         }
-        if let Some(refusal) = self.check_store(&selected, &known, &trigger).await? {
-            return Ok(Ended::Refused(refusal));
-        }
-        let rebuild = trigger.rebuild || (known.lost.is_some() && self.rebuilds());
+        let rebuild = match self.check_store(&selected, &known, &trigger).await? {
+            Ok(is_lost) => trigger.rebuild || (is_lost && self.rebuilds()),
+            Err(refusal) => return Ok(Ended::Refused(refusal)),
+        };
         let trigger = Trigger { rebuild, ..trigger };
         let mut first_plan = None;
         let windows = if claimed.windows.is_empty() {
@@ -195,14 +195,14 @@ impl JobContext<'_> {
         })
     }
 
-    /// Compares what the online store says of the last commit with the ledger. Gives the reason
-    /// why the run may not go on, if so.
+    /// Compares what the online store says of the last commit with the ledger. Tells whether the
+    /// store has lost something, or why the run may not go on.
     async fn check_store(
         &self,
         selected: &Selected,
         known: &Known,
         trigger: &Trigger,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Result<bool, String>, Error> {
         let view = cut::view_ref(self.scheduler, selected);
         let marker = self.sinks.marker(&view).await;
         let marker = marker.map_err(|source| Error::Sink { view: view.to_string(), source })?;
@@ -218,16 +218,16 @@ impl JobContext<'_> {
             ledger.mark_lost(&view, &why).await?;
             lost = Some(why);
         }
-        let Some(agreement) = lost else { return Ok(None) };
+        let Some(agreement) = lost else { return Ok(Ok(false)) };
         let error = Error::StoreLost { agreement };
         if trigger.rebuild || self.rebuilds() {
-            return Ok(None);
+            return Ok(Ok(true));
         }
         if trigger.is_incremental() {
-            return Ok(Some(error.to_string()));
+            return Ok(Err(error.to_string()));
         }
         self.warn(error.to_string());
-        Ok(None)
+        Ok(Ok(true))
     }
 
     /// Decides what is to be read and records the windows, in the order in which they are to run;

@@ -3,7 +3,7 @@
 
 use api::RerunState;
 use metastore::{JobDetail, WindowDetail};
-use model::{Coverage, Interval, IntervalSet, JobState, RunId, ViewRef, WindowState};
+use model::{Coverage, Interval, IntervalSet, JobState, Request, RunId, ViewRef, WindowState};
 
 use crate::Scheduler;
 use crate::error::Error;
@@ -28,6 +28,16 @@ impl Scheduler {
         }
     }
 
+    /// What a run was asked for, for a view of which it never came to know what to read.
+    pub(crate) async fn request_of(&self, run: RunId) -> Result<Request, Error> {
+        let row = self.ledger()?.run_row(run).await?.ok_or(Error::UnknownRun { run })?;
+        match (row.requested_start, row.requested_end) {
+            (Some(start), Some(end)) => Ok(Request::Interval { start, end }),
+            (None, Some(end)) => Ok(Request::Incremental { end }),
+            (_, None) => Err(Error::NeverCut { run }),
+        }
+    }
+
     async fn jobs_of(&self, run: RunId) -> Result<Vec<JobDetail>, Error> {
         let detail = self.ledger()?.run(run).await?.ok_or(Error::UnknownRun { run })?;
         if detail.run.project != self.config.project {
@@ -48,8 +58,7 @@ impl Scheduler {
             Ask::Run(run) => {
                 let jobs = self.jobs_of(run).await?;
                 let of_view = jobs.iter().filter(|detail| detail.job.view == *view);
-                let left: IntervalSet = of_view.flat_map(left_of_job).collect();
-                if left.is_empty() { Err(Error::NeverCut { run }) } else { Ok(left) }
+                Ok(of_view.flat_map(left_of_job).collect())
             }
             Ask::Window(window) => {
                 let place = self.ledger()?.window(window).await?;

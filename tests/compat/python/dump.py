@@ -14,6 +14,9 @@ import redis
 from feast.protos.feast.types.Value_pb2 import Value
 
 # Larger pages mean fewer round trips; the stores that are compared are small.
+# What Tidegate keeps beside the rows.
+OURS = b"__tidegate__:"
+
 PAGE = 1000
 
 
@@ -59,7 +62,7 @@ def text(name, value):
 
 def redis_store(port, database):
     client = redis.Redis(port=int(port), db=int(database))
-    keys = sorted(client.scan_iter(count=PAGE))
+    keys = sorted(key for key in client.scan_iter(count=PAGE) if not key.startswith(OURS))
     pipeline = client.pipeline(transaction=False)
     for key in keys:
         pipeline.hgetall(key)

@@ -36,8 +36,8 @@ fn heading(run: &RunSummary) -> String {
     }
     let started = run.started_at.unwrap_or(run.admitted_at);
     let mut text = format!(
-        "run      {}\nkind     {kind}\nstate    {state}\nasked    {}{}\nviews    {}\nstarted  {}{}, \
-         tidegate {}\nended    {}\n",
+        "run      {}\nkind     {kind}\nstate    {state}\nasked    {}{}\nviews    {}\nstarted  {}{}\
+         , tidegate {}\nended    {}\n",
         run.run_id,
         run.requested_start.map_or_else(String::new, |start| format!("{start} ")),
         run.requested_end.map_or_else(|| "-".to_owned(), |end| format!("to {end}")),

@@ -240,7 +240,8 @@ fn window_row(window: &WindowDetail) -> Markup {
             td.number { (text::count(window.rows_max)) }
             td.source {
                 code { (window.source_path) } br;
-                (text::count(window.source_files)) (if window.source_files == 1 { " file" } else { " files" })
+                (text::count(window.source_files))
+                (if window.source_files == 1 { " file" } else { " files" })
             }
             td {
                 (text::time_or_none(window.watermark_before)) " → "
