@@ -231,7 +231,7 @@ fn an_object_that_is_replaced_under_the_reader_is_read_anew() -> Result<()> {
     let rows: Vec<Row> = (0..ENTITIES).map(|id| (id, at(5), id + 1)).collect();
     assert!(online::hashes(&bucket.redis, 0)? == landed("v", &rows), "the new rows alone");
     let ledger = Ledger::Sqlite(bucket.repo.ledger());
-    assert_eq!(ledger.count("windows", "state = 'failed'")?, 1);
+    assert_eq!(ledger.count("attempts", "state = 'failed'")?, 1);
     assert_eq!(ledger.count("windows", "state = 'committed'")?, 1);
     Ok(())
 }
@@ -245,7 +245,7 @@ fn an_object_that_keeps_changing_fails_the_view_and_nothing_is_committed() -> Re
     ended.says("`s3://bucket/v.parquet` was replaced or removed while it was being read")?;
     assert!(online::hashes(&bucket.redis, 0)?.is_empty(), "no version of it was written");
     bucket.nothing_is_committed()?;
-    let failed = Ledger::Sqlite(bucket.repo.ledger()).count("windows", "state = 'failed'")?;
+    let failed = Ledger::Sqlite(bucket.repo.ledger()).count("attempts", "state = 'failed'")?;
     assert_eq!(failed, 3, "each attempt is in the ledger");
     Ok(())
 }

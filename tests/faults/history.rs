@@ -315,10 +315,15 @@ impl<'a> History<'a> {
     }
 
     fn wait_for_end(&mut self, run: &str, patience: Duration) -> Result<Option<RunDetail>> {
-        wait_for(patience, || {
+        let ended = wait_for(patience, || {
             let detail = self.world.scheduler()?.run(run);
             Ok(detail.ok().filter(|detail| detail.run.state.is_ended()))
-        })
+        })?;
+        // Of what landed as a whole nothing is left to run again, and asking for it is refused.
+        if ended.as_ref().is_some_and(|detail| detail.run.state == RunState::Succeeded) {
+            self.last_run = None;
+        }
+        Ok(ended)
     }
 
     fn finish(&mut self, run: &str) -> Result<RunDetail> {

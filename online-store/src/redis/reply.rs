@@ -37,9 +37,11 @@ pub(super) struct Failure {
 
 /// Server errors by their first word, with the state they mean and whether another server may
 /// answer to the same name.
-const TROUBLES: [(&str, Trouble, Remedy); 11] = [
+const TROUBLES: [(&str, Trouble, Remedy); 12] = [
     ("OOM", Trouble::OutOfMemory, Remedy::Wait),
     ("READONLY", Trouble::ReadOnly, Remedy::Reconnect),
+    // A primary that became a replica while it was asked to wait for its own.
+    ("UNBLOCKED", Trouble::ReadOnly, Remedy::Reconnect),
     ("LOADING", Trouble::Loading, Remedy::Wait),
     ("BUSY", Trouble::Busy, Remedy::Wait),
     ("MASTERDOWN", Trouble::MasterDown, Remedy::Reconnect),
