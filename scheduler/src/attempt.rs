@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use jobs::{Attempt, Checkpoints, FeatureSink, Outcome, Refusal, SinkError, WindowPlan};
 use metastore::{Begun, Commit, Ledger, MirrorRow, NewAttempt, ViewState, WindowRow};
-use model::{Agreement, AttemptId, Interval, Marker, Receipt, ViewRef, WriteMode};
+use model::{Agreement, AttemptId, Interval, Marker, Receipt, ViewRef, WindowState, WriteMode};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -156,7 +156,15 @@ impl JobContext<'_> {
             None => false,
         };
         let agreement = Agreement::of(state.committed, stored, is_known);
-        if agreement.is_sound() || trigger.rebuild || !trigger.is_incremental() {
+        if agreement.is_sound() || !(trigger.rebuild || trigger.is_incremental()) {
+            return Ok(());
+        }
+        // A rebuild begins on a store that has lost something. Once it has landed a window, another
+        // loss is one of its own.
+        let ledger = self.scheduler.ledger()?;
+        let windows = ledger.windows_of(self.held.claimed.job.job_id).await?;
+        let has_landed = windows.iter().any(|window| window.state == WindowState::Committed);
+        if trigger.rebuild && !has_landed {
             return Ok(());
         }
         let agreement = agreement.to_string();

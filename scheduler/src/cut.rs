@@ -119,7 +119,13 @@ pub(crate) async fn cut_view(
         Ask::Interval(request) => request,
         Ask::State(..) | Ask::Run(_) | Ask::Window(_) => {
             let view_ref = view_ref(scheduler, selected);
-            let found = scheduler.intervals_of_rerun(trigger, &view_ref, &known.coverage).await?;
+            let mut found =
+                scheduler.intervals_of_rerun(trigger, &view_ref, &known.coverage).await?;
+            if trigger.rebuild {
+                known.coverage.intervals().as_slice().iter().for_each(|&landed| {
+                    found.insert(landed);
+                });
+            }
             if !found.is_empty() {
                 return Ok(ViewCut::Read { intervals: found, warnings: Vec::new() });
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jobs::{FeatureSinks, WindowPlan, WindowSpec};
 use metastore::{NewWindow, WindowRow};
-use model::{Agreement, AttemptEnd, Interval, JobState, OnlineView, WindowState};
+use model::{Agreement, AttemptEnd, Interval, IntervalSet, JobState, OnlineView, WindowState};
 
 use crate::admit::{self, Selected};
 use crate::board::{Board, Phase};
@@ -169,6 +169,10 @@ impl JobContext<'_> {
             self.show(claimed.job.interval, &claimed.job.warnings);
             claimed.windows.clone()
         };
+        // What was cut before the loss was noticed does not bring back all that is lost.
+        let read: IntervalSet = windows.iter().map(|window| window.interval).collect();
+        let brings_all_back = known.coverage.intervals().minus(&read).is_empty();
+        let trigger = Trigger { rebuild: rebuild && brings_all_back, ..trigger };
         for window in windows.iter().filter(|window| window.state != WindowState::Committed) {
             let plan = first_plan.take();
             if let Some(state) = self.land(&selected, &trigger, window, plan).await? {
