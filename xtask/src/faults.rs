@@ -8,7 +8,7 @@ use crate::Outcome;
 use crate::cargo::{cargo, succeeds, target_dir, tidegate_bin};
 
 /// What `cargo xtask test` runs: the same every time, and about a minute of it.
-const SHORT: [&str; 4] = ["--seed", "1", "--histories", "5"];
+const SHORT: [&str; 4] = ["--seed", "1", "--histories", "3"];
 
 /// Builds the program under test and the one that drives it, and runs histories.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
