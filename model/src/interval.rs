@@ -67,6 +67,17 @@ impl IntervalSet {
         &self.0
     }
 
+    /// From the first instant to the last, gaps included; `None` when nothing is covered.
+    pub fn hull(&self) -> Option<Interval> {
+        let (first, last) = self.0.first().zip(self.0.last())?;
+        Some(Interval::new(first.start, last.end))
+    }
+
+    /// Adds all that another set covers.
+    pub fn insert_all(&mut self, other: &Self) {
+        other.0.iter().for_each(|&interval| self.insert(interval));
+    }
+
     /// Tells whether nothing is covered.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -121,6 +132,15 @@ mod tests {
         let set: IntervalSet =
             [interval(0, 2), interval(4, 6), interval(2, 4)].into_iter().collect();
         assert_eq!(set.as_slice(), [interval(0, 6)]);
+    }
+
+    #[test]
+    fn a_hull_spans_the_gaps() {
+        let mut set: IntervalSet = [interval(4, 6)].into_iter().collect();
+        set.insert_all(&[interval(0, 2), interval(6, 8)].into_iter().collect());
+        assert_eq!(set.as_slice(), [interval(0, 2), interval(4, 8)]);
+        assert_eq!(set.hull(), Some(interval(0, 8)));
+        assert_eq!(IntervalSet::default().hull(), None);
     }
 
     #[test]

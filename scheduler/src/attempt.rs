@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use jobs::{Attempt, Checkpoints, FeatureSink, Outcome, Refusal, SinkError, WindowPlan};
 use metastore::{Begun, Commit, Ledger, MirrorRow, NewAttempt, ViewState, WindowRow};
-use model::{Agreement, AttemptId, Interval, Marker, Receipt, ViewRef, WindowState, WriteMode};
+use model::{AttemptId, Interval, Marker, Receipt, ViewRef, WindowState, WriteMode};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -151,11 +151,7 @@ impl JobContext<'_> {
         stored: Option<Marker>,
         trigger: &Trigger,
     ) -> Result<(), Error> {
-        let is_known = match &stored {
-            Some(marker) => self.scheduler.ledger()?.knows(marker).await?,
-            None => false,
-        };
-        let agreement = Agreement::of(state.committed, stored, is_known);
+        let agreement = self.agreement(state.committed, stored).await?;
         if agreement.is_sound() || !(trigger.rebuild || trigger.is_incremental()) {
             return Ok(());
         }
@@ -169,7 +165,7 @@ impl JobContext<'_> {
         }
         let agreement = agreement.to_string();
         let view = &self.held.claimed.job.view;
-        self.scheduler.ledger()?.mark_lost(view, &agreement).await?;
+        ledger.mark_lost(view, &agreement).await?;
         Err(Error::StoreLost { agreement })
     }
 
@@ -280,7 +276,7 @@ impl JobContext<'_> {
         receipt: Receipt,
     ) -> Result<(), Error> {
         if self.board.job(self.index).bad_rows != serde_json::Value::Array(Vec::new()) {
-            self.keep_bad_rows().await?;
+            self.keep_remarks().await?;
         }
         let commit = Commit {
             window_id: window.window_id,
@@ -304,13 +300,6 @@ impl JobContext<'_> {
         insist!(ledger.commit(&commit)).await?;
         self.scheduler.tally.attempt_committed(&commit.receipt);
         Ok(())
-    }
-
-    async fn keep_bad_rows(&self) -> Result<(), Error> {
-        let board = self.board.job(self.index);
-        let job = self.held.claimed.job.job_id;
-        let ledger = self.scheduler.ledger()?;
-        insist!(ledger.remark(job, &board.warnings, &board.bad_rows)).await
     }
 }
 

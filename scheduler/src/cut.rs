@@ -122,9 +122,7 @@ pub(crate) async fn cut_view(
             let mut found =
                 scheduler.intervals_of_rerun(trigger, &view_ref, &known.coverage).await?;
             if trigger.rebuild {
-                known.coverage.intervals().as_slice().iter().for_each(|&landed| {
-                    found.insert(landed);
-                });
+                found.insert_all(known.coverage.intervals());
             }
             if !found.is_empty() {
                 return Ok(ViewCut::Read { intervals: found, warnings: Vec::new() });
@@ -153,9 +151,7 @@ pub(crate) async fn cut_view(
             warnings.extend(held.into_iter().flat_map(|held| added_features(view, held)));
             let mut intervals: IntervalSet = [interval].into_iter().collect();
             if trigger.rebuild {
-                known.coverage.intervals().as_slice().iter().for_each(|&landed| {
-                    intervals.insert(landed);
-                });
+                intervals.insert_all(known.coverage.intervals());
             }
             let warnings = warnings.iter().map(ToString::to_string).collect();
             Ok(ViewCut::Read { intervals, warnings })

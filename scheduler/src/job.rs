@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use jobs::{FeatureSinks, WindowPlan, WindowSpec};
 use metastore::{NewWindow, WindowRow};
-use model::{Agreement, AttemptEnd, Interval, IntervalSet, JobState, OnlineView, WindowState};
+use model::{
+    Agreement, AttemptEnd, Interval, IntervalSet, JobState, Marker, OnlineView, WindowState,
+};
 
 use crate::admit::{self, Selected};
 use crate::board::{Board, Phase};
@@ -106,13 +108,8 @@ impl JobContext<'_> {
         let claimed = &self.held.claimed;
         let job = &claimed.job;
         let Ok(ledger) = self.scheduler.ledger() else { return };
-        let warnings = self.board.job(self.index).warnings;
-        if !warnings.is_empty() {
-            let bad_rows = self.board.job(self.index).bad_rows;
-            let remarked = insist!(ledger.remark(job.job_id, &warnings, &bad_rows));
-            if let Err(error) = remarked.await {
-                tracing::warn!(job = %job.job_id, error = chain(&error), "warnings were not kept");
-            }
+        if !self.board.job(self.index).warnings.is_empty() {
+            self.keep_warnings().await;
         }
         let now = crate::now();
         let closed = insist!(ledger.close_job(job, claimed.token, state, reason, now));
@@ -210,16 +207,11 @@ impl JobContext<'_> {
         let view = cut::view_ref(self.scheduler, selected);
         let marker = self.sinks.marker(&view).await;
         let marker = marker.map_err(|source| Error::Sink { view: view.to_string(), source })?;
-        let ledger = self.scheduler.ledger()?;
-        let is_known = match &marker {
-            Some(marker) => ledger.knows(marker).await?,
-            None => false,
-        };
-        let agreement = Agreement::of(known.committed, marker, is_known);
+        let agreement = self.agreement(known.committed, marker).await?;
         let mut lost = known.lost.clone();
         if !agreement.is_sound() && !known.was_recreated {
             let why = agreement.to_string();
-            ledger.mark_lost(&view, &why).await?;
+            self.scheduler.ledger()?.mark_lost(&view, &why).await?;
             lost = Some(why);
         }
         let Some(agreement) = lost else { return Ok(Ok(false)) };
@@ -232,6 +224,19 @@ impl JobContext<'_> {
         }
         self.warn(error.to_string());
         Ok(Ok(true))
+    }
+
+    /// Compares the last commit of the ledger with the marker of the online store.
+    pub(crate) async fn agreement(
+        &self,
+        committed: Option<Marker>,
+        stored: Option<Marker>,
+    ) -> Result<Agreement, Error> {
+        let is_known = match &stored {
+            Some(marker) => self.scheduler.ledger()?.knows(marker).await?,
+            None => false,
+        };
+        Ok(Agreement::of(committed, stored, is_known))
     }
 
     /// Decides what is to be read and records the windows, in the order in which they are to run;
@@ -250,9 +255,7 @@ impl JobContext<'_> {
             ViewCut::Nothing { reason } => return Ok(Err(reason)),
         };
         scheduler.settings.fail_points.pass(Step::Cut);
-        let hull = intervals.as_slice();
-        let hull = hull.first().zip(hull.last());
-        self.show(hull.map(|(first, last)| Interval::new(first.start, last.end)), &warnings);
+        self.show(intervals.hull(), &warnings);
         let mut windows: Vec<NewWindow> = Vec::new();
         for &interval in intervals.as_slice() {
             let plan = self.plan(selected, interval).await?;
@@ -316,13 +319,18 @@ impl JobContext<'_> {
 
     /// Keeps what the operator should know before the job may be closed.
     async fn keep_warnings(&self) {
-        let board = self.board.job(self.index);
-        let job = self.held.claimed.job.job_id;
-        let Ok(ledger) = self.scheduler.ledger() else { return };
-        let kept = insist!(ledger.remark(job, &board.warnings, &board.bad_rows)).await;
-        if let Err(error) = kept {
+        if let Err(error) = self.keep_remarks().await {
+            let job = self.held.claimed.job.job_id;
             tracing::warn!(%job, error = chain(&error), "warnings were not kept");
         }
+    }
+
+    /// Stores the warnings and the refused rows that the board has of the job.
+    pub(crate) async fn keep_remarks(&self) -> Result<(), Error> {
+        let board = self.board.job(self.index);
+        let job = self.held.claimed.job.job_id;
+        let ledger = self.scheduler.ledger()?;
+        insist!(ledger.remark(job, &board.warnings, &board.bad_rows)).await
     }
 
     fn show(&self, interval: Option<Interval>, warnings: &[String]) {

@@ -1,7 +1,6 @@
 //! What a run would do, worked out without writing anything anywhere.
 
 use api::{PlanReport, PlannedFile, RunRequest, ViewPlan};
-use model::Interval;
 
 use crate::Scheduler;
 use crate::admit::Selected;
@@ -81,9 +80,7 @@ async fn plan_view(
         }
     }
     report.files_read = report.file_list.len() as u64;
-    let hull = intervals.as_slice();
-    report.interval =
-        hull.first().zip(hull.last()).map(|(first, last)| Interval::new(first.start, last.end));
+    report.interval = intervals.hull();
     if trigger.newest_first {
         report.windows.reverse();
     }
