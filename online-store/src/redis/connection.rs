@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
 use super::reply::{Failure, Remedy};
-use crate::error::Error;
+use crate::error::{Error, Trouble};
 use crate::limits::WriteLimits;
 pub(super) use servers::{Server, Servers};
 use settings::Settings;
@@ -226,10 +226,15 @@ impl Connection {
 
     /// Refuses a replica: its rows would vanish with the next synchronization, if it takes any.
     pub(super) async fn check_writable(&self) -> Result<(), Failure> {
-        self.link().check_writable().await.map_err(|failure| match &self.settings.servers {
-            // Nobody puts another server in the place of this one.
-            RedisServers::One(_) => Failure::lasting(failure.error),
-            RedisServers::Cluster(_) | RedisServers::Sentinel { .. } => failure,
+        self.link().check_writable().await.map_err(|failure| {
+            let is_replica =
+                matches!(failure.error, Error::Unavailable { trouble: Trouble::ReadOnly, .. });
+            match &self.settings.servers {
+                // Nobody puts another server in the place of this one. A lost connection is made
+                // anew all the same.
+                RedisServers::One(_) if is_replica => Failure::lasting(failure.error),
+                _ => failure,
+            }
         })
     }
 }

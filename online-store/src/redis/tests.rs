@@ -118,6 +118,20 @@ mod rules_row_by_row {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_lost_is_made_anew_before_a_view_is_prepared_or_read() {
+    let server = Redis::start().expect("a Redis server");
+    let store = connect(config(&server), impatient()).await.expect("it lets us in");
+    for _ in 0..2 {
+        server.kill();
+        server.restart().expect("the server comes up again");
+        prepared(&store, "lost", 1).await;
+        server.kill();
+        server.restart().expect("the server comes up again");
+        store.ping().await.expect("it answers");
+    }
+}
+
+#[tokio::test]
 async fn a_row_is_the_hash_that_feast_writes() {
     let (store, server) = open().await;
     let view = prepared(&store, "fv", 1).await;
