@@ -79,6 +79,8 @@ pub struct RegistryConfig {
     pub versioning: bool,
     /// `purge_feast_metadata`: `feast_metadata` is not written.
     pub purge_feast_metadata: bool,
+    /// `cache_ttl_seconds`: how long a server may go on with what it has read; 0 for ever.
+    pub cache_ttl_seconds: Option<u64>,
 }
 
 /// The registry's form.
@@ -279,6 +281,19 @@ pub struct TidegateConfig {
     pub auth: Option<PathBuf>,
     /// `tls`: the server's certificate.
     pub tls: Option<TlsPaths>,
+    /// `serve`: how features are served.
+    pub serve: ServeConfig,
+}
+
+/// How features are served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// `compat: feast`: statuses, coercions and errors as Feast has them.
+    pub compat_feast: bool,
+    /// `expired: null`: a value older than its view's ttl is null.
+    pub expired_null: bool,
+    /// `on_demand: refuse`: a request for an on-demand feature is refused as a whole.
+    pub on_demand_refused: bool,
 }
 
 /// Files of a server's certificate.
@@ -312,6 +327,7 @@ impl fmt::Debug for TidegateConfig {
             .field("rebuild_lost", &self.rebuild_lost)
             .field("auth", &self.auth)
             .field("tls", &self.tls)
+            .field("serve", &self.serve)
             .finish()
     }
 }

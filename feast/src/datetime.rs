@@ -1,10 +1,14 @@
-//! Instants on Feast's command line.
+//! Instants as texts: those on Feast's command line are read, those of an answer are written.
 //!
 //! `materialize-incremental END` is read by Python's `datetime.fromisoformat`, `materialize START
 //! END` by dateutil, which guesses. What both read the same way is read here; a text that only a
 //! guess could make sense of is refused.
 
+mod format;
+
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
+
+pub use format::{offset_minutes, write_iso_offset, write_rfc3339};
 
 /// A text that is no instant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

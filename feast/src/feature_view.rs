@@ -159,6 +159,8 @@ pub struct FeatureView {
     /// Renames columns after reading: the stream source's mapping when there is one and it is not
     /// empty, else the batch source's.
     pub field_mapping: BTreeMap<String, String>,
+    /// The name of the push source whose rows it takes; `None` when nothing is pushed into it.
+    pub push_source: Option<String>,
     /// Tags of the view, `tidegate.*` among them.
     pub tags: BTreeMap<String, String>,
     /// Tells whether the view goes to the online store.

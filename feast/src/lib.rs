@@ -11,7 +11,9 @@ pub mod feature_view;
 pub mod interval;
 pub mod redis_layout;
 pub mod registry;
+pub mod serving;
 pub mod text;
+pub mod timestamp;
 pub mod value;
 pub mod value_type;
 

@@ -253,7 +253,7 @@ fn write_clock(out: &mut impl Write, seconds: i64) -> std::fmt::Result {
 /// Year, month and day of a number of days since the epoch, in the proleptic Gregorian calendar.
 ///
 /// Counts years from March, so that the leap day is the last of its year and months have a rule.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil_from_days(days: i64) -> (i64, i64, i64) {
     const DAYS_TO_EPOCH: i64 = 719_468;
     const DAYS_PER_ERA: i64 = 146_097;
     let days = days + DAYS_TO_EPOCH;

@@ -3,12 +3,20 @@
 //! For reading, and for what little is not written straight from columns. Deliberately absent: the
 //! encoding of whole columns, which builds no object a value (see `jobs::encode`).
 
+pub mod answer;
 pub mod infer;
+pub mod input;
 pub mod json;
+pub mod request;
 pub mod wire;
 
 mod decode;
+mod found;
 
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, BytesMut};
 use serde_json::{Number, Value as JsonValue};
 
@@ -31,9 +39,9 @@ pub enum Error {
     #[error("{what} expected, and got {found}")]
     Shape {
         /// What the type holds.
-        what: &'static str,
-        /// What the text holds.
-        found: &'static str,
+        what: Cow<'static, str>,
+        /// What is there instead.
+        found: Cow<'static, str>,
     },
     /// Feast infers types inside maps and cannot do so here.
     #[error("no Feast type can be inferred for {0}")]
@@ -111,26 +119,32 @@ impl Value {
             }),
             Self::Opaque(kind, bytes) => message(out, *kind, |out| out.put_slice(bytes)),
             scalar => {
-                let (field, wire) = scalar.tag();
-                put_tag(out, field, wire);
+                let kind = scalar.kind().unwrap_or(ValueType::Null);
+                put_tag(out, field_of(kind), wire_of(kind));
                 scalar.put_payload(out);
             }
         }
     }
 
-    fn tag(&self) -> (u32, WireType) {
-        let kind = match self {
+    /// The type of the value; `None` for null. BYTES stands for PDF_BYTES and IMAGE_BYTES too.
+    pub const fn kind(&self) -> Option<ValueType> {
+        Some(match self {
+            Self::Null => return None,
+            Self::Bytes(_) => ValueType::Bytes,
+            Self::String(_) => ValueType::String,
             Self::Int32(_) => ValueType::Int32,
             Self::Int64(_) => ValueType::Int64,
             Self::Double(_) => ValueType::Double,
             Self::Float(_) => ValueType::Float,
             Self::Bool(_) => ValueType::Bool,
             Self::UnixTimestamp(_) => ValueType::UnixTimestamp,
-            Self::String(_) => ValueType::String,
-            Self::Text(kind, _) => *kind,
-            _ => ValueType::Bytes,
-        };
-        (field_of(kind), wire_of(kind))
+            Self::Text(kind, _)
+            | Self::List(kind, _)
+            | Self::Map(kind, _)
+            | Self::MapList(kind, _)
+            | Self::Nested(kind, _)
+            | Self::Opaque(kind, _) => *kind,
+        })
     }
 
     fn put_payload(&self, out: &mut BytesMut) {
@@ -154,7 +168,7 @@ impl Value {
     pub fn to_json(&self) -> JsonValue {
         match self {
             Self::Null | Self::Opaque(..) => JsonValue::Null,
-            Self::Bytes(bytes) => JsonValue::String(base64(bytes)),
+            Self::Bytes(bytes) => JsonValue::String(STANDARD.encode(bytes)),
             Self::String(text) | Self::Text(_, text) => JsonValue::String(text.clone()),
             Self::Int32(number) => JsonValue::from(*number),
             Self::Int64(number) | Self::UnixTimestamp(number) => JsonValue::from(*number),
@@ -258,21 +272,6 @@ fn json_float(number: f64) -> JsonValue {
         Some(number) => JsonValue::Number(number),
         None => JsonValue::from(if number > 0.0 { "Infinity" } else { "-Infinity" }),
     }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte));
-        let group = group << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let index = (group >> (18 - 6 * place) & 63) as usize;
-            let is_data = place <= chunk.len();
-            out.push(if is_data { char::from(ALPHABET[index]) } else { '=' });
-        }
-    }
-    out
 }
 
 #[cfg(test)]

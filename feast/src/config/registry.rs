@@ -35,6 +35,7 @@ pub(super) fn read(
             location: file_location(path, surroundings.repo_dir)?,
             versioning: false,
             purge_feast_metadata: false,
+            cache_ttl_seconds: None,
         }),
         Some(Value::Mapping(mapping)) => {
             mapping_form(&Section::new("registry", mapping), surroundings)
@@ -73,7 +74,22 @@ fn mapping_form(
         location,
         versioning: section.flag("enable_online_feature_view_versioning", false)?,
         purge_feast_metadata: section.flag("purge_feast_metadata", false)?,
+        cache_ttl_seconds: cache_ttl(section)?,
     })
+}
+
+fn cache_ttl(section: &Section<'_>) -> Result<Option<u64>, Error> {
+    let seconds = section.integer("cache_ttl_seconds")?;
+    let positive = |seconds: i64| {
+        u64::try_from(seconds).map_err(|_| {
+            section.invalid(
+                "cache_ttl_seconds",
+                &seconds.to_string(),
+                "write 0 or seconds above it",
+            )
+        })
+    };
+    seconds.map(positive).transpose()
 }
 
 fn file_form(

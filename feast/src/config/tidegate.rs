@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde_norway::Value;
 
 use super::section::Section;
-use super::{Error, OnBadRow, TidegateConfig, TlsPaths};
+use super::{Error, OnBadRow, ServeConfig, TidegateConfig, TlsPaths};
 use crate::duration;
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "metastore",
     "on_bad_row",
     "parallel",
@@ -28,6 +28,7 @@ const KEYS: [&str; 16] = [
     "rebuild_lost",
     "auth",
     "tls",
+    "serve",
 ];
 
 pub(super) fn read(file: &Section<'_>) -> Result<TidegateConfig, Error> {
@@ -52,6 +53,7 @@ pub(super) fn read(file: &Section<'_>) -> Result<TidegateConfig, Error> {
         rebuild_lost: section.flag("rebuild_lost", false)?,
         auth: path(&section, "auth", "tokens")?,
         tls: tls(&section)?,
+        serve: serve(&section)?,
     })
 }
 
@@ -97,6 +99,27 @@ fn tls(section: &Section<'_>) -> Result<Option<TlsPaths>, Error> {
         })
     };
     Ok(Some(TlsPaths { certificate: needed("certificate")?, key: needed("key")? }))
+}
+
+/// How features are served.
+fn serve(section: &Section<'_>) -> Result<ServeConfig, Error> {
+    let Some(inner) = section.section("serve", "tidegate.serve")? else {
+        return Ok(ServeConfig::default());
+    };
+    inner.only(&["compat", "expired", "on_demand"])?;
+    let word = |key: &'static str, [plain, other]: [&str; 2]| match inner.text(key)? {
+        None => Ok(false),
+        Some(text) if text == plain => Ok(false),
+        Some(text) if text == other => Ok(true),
+        Some(text) => Err(inner.invalid(key, text, &format!("it must be `{plain}` or `{other}`"))),
+    };
+    // YAML has a null where somebody writes the word.
+    let is_null = inner.is_null("expired");
+    Ok(ServeConfig {
+        compat_feast: word("compat", ["strict", "feast"])?,
+        expired_null: is_null || word("expired", ["keep", "null"])?,
+        on_demand_refused: word("on_demand", ["null", "refuse"])?,
+    })
 }
 
 fn rows_per_second(section: &Section<'_>) -> Result<Option<NonZeroU64>, Error> {
@@ -188,6 +211,7 @@ mod tests {
              attempt_timeout: 1h\n  wait_replicas: 1\n  window_bytes: 1GiB\n  \
              rebuild_lost: true\n  auth: {tokens: /etc/tokens}\n  \
              tls: {certificate: /c.pem, key: /k.pem}\n  \
+             serve: {compat: feast, expired: null, on_demand: refuse}\n  \
              object_store: {aws_endpoint: h, aws_allow_http: true}\n",
         );
         let config = config.expect("all keys are known");
@@ -205,6 +229,8 @@ mod tests {
         assert_eq!((config.window_bytes, config.rebuild_lost), (Some(1 << 30), true));
         assert_eq!(config.auth, Some("/etc/tokens".into()));
         assert_eq!(config.tls.map(|tls| tls.key), Some("/k.pem".into()));
+        let serve = ServeConfig { compat_feast: true, expired_null: true, on_demand_refused: true };
+        assert_eq!(config.serve, serve);
     }
 
     #[test]
@@ -253,6 +279,8 @@ mod tests {
             ("tidegate: {latency_limit: [1s]}", "`tidegate.latency_limit`"),
             ("tidegate: {refuse_over_memory: maybe}", "`tidegate.refuse_over_memory`"),
             ("tidegate: {object_store: {a: [1]}}", "`tidegate.object_store.a`"),
+            ("tidegate: {serve: {compat: fest}}", "`tidegate.serve.compat: fest`"),
+            ("tidegate: {serve: {expire: null}}", "unknown key `expire`"),
             ("tidegate: 1", "`tidegate`"),
         ] {
             let message = parse(text).expect_err(text).to_string();

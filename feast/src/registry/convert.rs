@@ -186,6 +186,7 @@ fn typed(parts: Parts, entities: &[Entity]) -> FeatureView {
         is_entityless,
         ttl: parts.ttl.and_then(ttl),
         field_mapping: source::field_mapping(batch, stream),
+        push_source: source::push_source(stream),
         source: batch.map(source::typed).unwrap_or_default(),
         tags: parts.tags,
         online: parts.online,
@@ -410,8 +411,8 @@ mod tests {
 
     #[test]
     fn stream_views_with_code_or_aggregations_are_refused() {
-        let stream = |change: fn(&mut message::StreamFeatureViewSpec)| {
-            let mut spec = message::StreamFeatureViewSpec {
+        let stream = |change: fn(&mut message::view::StreamFeatureViewSpec)| {
+            let mut spec = message::view::StreamFeatureViewSpec {
                 batch_source: Some(file_source()),
                 ..Default::default()
             };
@@ -461,6 +462,32 @@ mod tests {
         assert_eq!(mapped(Some(stream.clone())), "batch");
         let stream = message::DataSource { field_mapping: mapping("stream"), ..stream };
         assert_eq!(mapped(Some(stream)), "stream");
+    }
+
+    #[test]
+    fn rows_are_pushed_into_a_stream_source_of_that_type_alone() {
+        let source = |type_code| message::DataSource {
+            type_code,
+            name: "in".to_owned(),
+            ..Default::default()
+        };
+        for (stream, expected) in [
+            (None, None),
+            (Some(source(9)), Some("in".to_owned())),
+            (Some(source(3)), None),
+            (Some(source(1)), None),
+        ] {
+            let spec = message::FeatureViewSpec { stream_source: stream.clone(), ..spec() };
+            assert_eq!(converted(spec, &[]).push_source, expected);
+            let spec = message::view::StreamFeatureViewSpec {
+                batch_source: Some(file_source()),
+                stream_source: stream,
+                ..Default::default()
+            };
+            let message = message::StreamFeatureView { spec: Some(spec), meta: None };
+            let view = view(ViewKind::Stream, &message.encode_to_vec(), &[]).expect("it is a view");
+            assert_eq!(view.push_source, expected);
+        }
     }
 
     #[test]

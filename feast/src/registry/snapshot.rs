@@ -291,6 +291,7 @@ mod tests {
         let view = only_view(golden!("push_source_view_before"));
         assert_eq!(view.kind, ViewKind::Feature);
         assert_eq!((view.source.name.as_str(), view.source.type_code), ("src", 1));
+        assert_eq!(view.push_source.as_deref(), Some("p"));
         assert_eq!(view.refusal, None);
         assert!(view.materialization_intervals.is_empty());
     }

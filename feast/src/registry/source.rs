@@ -7,6 +7,8 @@ use crate::feature_view::{DataSource, Refusal};
 
 /// Feast's code of a file source.
 const TYPE_FILE: i32 = 1;
+/// Feast's code of a push source.
+const TYPE_PUSH: i32 = 9;
 
 /// The batch source of a view, whose stream source may carry it.
 pub(super) fn batch_source<'a>(
@@ -22,6 +24,14 @@ fn innermost(source: &message::DataSource) -> &message::DataSource {
         Some(inner) if source.type_code != TYPE_FILE => inner,
         _ => source,
     }
+}
+
+/// The name of a stream source into which rows are pushed; `None` for any other.
+///
+/// # Source
+/// Feast 0.67 looks for the source of a push among the stream sources alone.
+pub(super) fn push_source(stream: Option<&message::DataSource>) -> Option<String> {
+    stream.filter(|stream| stream.type_code == TYPE_PUSH).map(|stream| stream.name.clone())
 }
 
 /// How columns are renamed after reading.

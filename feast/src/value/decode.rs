@@ -48,17 +48,17 @@ fn field(kind: ValueType, payload: Payload<'_>, depth: usize) -> Result<Value, E
 fn scalar(kind: ValueType, payload: Payload<'_>) -> Result<Value, Error> {
     Ok(match (kind, payload) {
         (ValueType::Bytes, Payload::Delimited(bytes)) => Value::Bytes(bytes.to_vec()),
-        (ValueType::String, Payload::Delimited(bytes)) => Value::String(text(bytes)?),
+        (ValueType::String, Payload::Delimited(bytes)) => Value::String(text(bytes)?.to_owned()),
         (ValueType::Int32, Payload::Varint(number)) => Value::Int32(number as i32),
         (ValueType::Int64, Payload::Varint(number)) => Value::Int64(number as i64),
-        (ValueType::Double, Payload::Fixed64(bytes)) => Value::Double(f64::from_le_bytes(bytes)),
-        (ValueType::Float, Payload::Fixed32(bytes)) => Value::Float(f32::from_le_bytes(bytes)),
+        (ValueType::Double, Payload::Fixed64(bits)) => Value::Double(f64::from_bits(bits)),
+        (ValueType::Float, Payload::Fixed32(bits)) => Value::Float(f32::from_bits(bits)),
         (ValueType::Bool, Payload::Varint(number)) => Value::Bool(number != 0),
         (ValueType::UnixTimestamp, Payload::Varint(number)) => Value::UnixTimestamp(number as i64),
         (
             ValueType::Json | ValueType::Uuid | ValueType::TimeUuid | ValueType::Decimal,
             Payload::Delimited(bytes),
-        ) => Value::Text(kind, text(bytes)?),
+        ) => Value::Text(kind, text(bytes)?.to_owned()),
         _ => return Err(Error::Malformed("wire type of a field")),
     })
 }
@@ -86,10 +86,14 @@ const fn is_packed(element: ValueType) -> bool {
     !matches!(super::wire_of(element), super::WireType::Delimited)
 }
 
-fn packed_payload<'a>(element: ValueType, packed: &mut Reader<'a>) -> Result<Payload<'a>, Error> {
+/// The next element of a packed list.
+pub(super) fn packed_payload<'a>(
+    element: ValueType,
+    packed: &mut Reader<'a>,
+) -> Result<Payload<'a>, Error> {
     Ok(match element {
-        ValueType::Double => Payload::Fixed64(packed.fixed()?),
-        ValueType::Float => Payload::Fixed32(packed.fixed()?),
+        ValueType::Double => Payload::Fixed64(packed.fixed64()?),
+        ValueType::Float => Payload::Fixed32(packed.fixed32()?),
         _ => Payload::Varint(packed.varint()?),
     })
 }
@@ -100,7 +104,7 @@ fn entries(bytes: &[u8], depth: usize) -> Result<Entries, Error> {
         let mut reader = Reader::new(entry);
         while let Some((number, payload)) = reader.field()? {
             match number {
-                1 => key = text(delimited(payload)?)?,
+                1 => key = text(delimited(payload)?)?.to_owned(),
                 ENTRY_VALUE_FIELD => held = value(delimited(payload)?, depth + 3)?,
                 _ => {}
             }
@@ -123,16 +127,15 @@ fn repeated<T>(
     Ok(items)
 }
 
-fn delimited(payload: Payload<'_>) -> Result<&[u8], Error> {
+/// The payload of a field that holds bytes, a text or a message.
+pub(super) fn delimited(payload: Payload<'_>) -> Result<&[u8], Error> {
     match payload {
         Payload::Delimited(bytes) => Ok(bytes),
         _ => Err(Error::Malformed("wire type of a field")),
     }
 }
 
-fn text(bytes: &[u8]) -> Result<String, Error> {
-    match str::from_utf8(bytes) {
-        Ok(text) => Ok(text.to_owned()),
-        Err(_) => Err(Error::Malformed("text")),
-    }
+/// A text's bytes.
+pub(super) fn text(bytes: &[u8]) -> Result<&str, Error> {
+    str::from_utf8(bytes).map_err(|_| Error::Malformed("text"))
 }

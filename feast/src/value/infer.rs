@@ -15,7 +15,7 @@ use crate::ValueType;
 pub fn map(kind: ValueType, text: &str) -> Result<Value, Error> {
     match json::parse(text)? {
         Json::Object(members) => Ok(Value::Map(kind, entries(members)?)),
-        other => Err(Error::Shape { what: "a JSON object", found: name(&other) }),
+        other => Err(Error::Shape { what: "a JSON object".into(), found: name(&other).into() }),
     }
 }
 
@@ -26,7 +26,9 @@ pub fn map(kind: ValueType, text: &str) -> Result<Value, Error> {
 pub fn map_list(kind: ValueType, text: &str) -> Result<Value, Error> {
     match json::parse(text)? {
         Json::Array(items) => Ok(Value::MapList(kind, maps(items)?)),
-        other => Err(Error::Shape { what: "a JSON array of objects", found: name(&other) }),
+        other => {
+            Err(Error::Shape { what: "a JSON array of objects".into(), found: name(&other).into() })
+        }
     }
 }
 
@@ -36,7 +38,7 @@ pub fn map_list(kind: ValueType, text: &str) -> Result<Value, Error> {
 /// As [`map`]; every element must be of the element type, and null is of none.
 pub fn list(kind: ValueType, text: &str) -> Result<Value, Error> {
     let Json::Array(items) = json::parse(text)? else {
-        return Err(Error::Shape { what: "a JSON array", found: "something else" });
+        return Err(Error::Shape { what: "a JSON array".into(), found: "something else".into() });
     };
     let element = kind.element().ok_or(Error::Inference("an element of no list"))?;
     let items: Result<_, _> = items.into_iter().map(|item| list_item(element, item)).collect();
@@ -62,11 +64,17 @@ fn list_item(element: ValueType, item: Json) -> Result<Value, Error> {
         (ValueType::Uuid | ValueType::TimeUuid | ValueType::Decimal, Json::String(text)) => {
             Value::Text(element, text)
         }
-        _ => return Err(Error::Shape { what: "an element of the declared type", found }),
+        _ => {
+            return Err(Error::Shape {
+                what: "an element of the declared type".into(),
+                found: found.into(),
+            });
+        }
     })
 }
 
-fn entries(members: Vec<(String, Json)>) -> Result<Entries, Error> {
+/// The entries of an object.
+pub(super) fn entries(members: Vec<(String, Json)>) -> Result<Entries, Error> {
     members.into_iter().map(|(key, member)| Ok((key, value(member)?))).collect()
 }
 
@@ -114,9 +122,43 @@ fn array_item(kind: ValueType, item: Json) -> Result<Value, Error> {
 fn maps(items: Vec<Json>) -> Result<Vec<Entries>, Error> {
     let map = |item| match item {
         Json::Object(members) => entries(members),
-        other => Err(Error::Shape { what: "a JSON object in the array", found: name(&other) }),
+        other => Err(Error::Shape {
+            what: "a JSON object in the array".into(),
+            found: name(&other).into(),
+        }),
     };
     items.into_iter().map(map).collect()
+}
+
+/// The VALUE_LIST or VALUE_SET of an array of arrays; null and empty arrays inside are null.
+pub(super) fn nested(kind: ValueType, items: Vec<Json>) -> Result<Value, Error> {
+    let value = |item| match item {
+        Json::Null => Ok(Value::Null),
+        Json::Array(items) if items.is_empty() => Ok(Value::Null),
+        Json::Array(items) if holds_arrays(&items) => nested(ValueType::ValueList, items),
+        Json::Array(items) => array(alike(items)),
+        other => {
+            let what = "an array of arrays".into();
+            Err(Error::Shape { what, found: format!("{} in it", name(&other)).into() })
+        }
+    };
+    Ok(Value::Nested(kind, items.into_iter().map(value).collect::<Result<_, _>>()?))
+}
+
+fn holds_arrays(items: &[Json]) -> bool {
+    matches!(items.iter().find(|item| **item != Json::Null), Some(Json::Array(_)))
+}
+
+/// Makes floats of integers that stand among floats, as Arrow does.
+fn alike(items: Vec<Json>) -> Vec<Json> {
+    if !items.iter().any(|item| matches!(item, Json::Float(_))) {
+        return items;
+    }
+    let float = |item| match item {
+        Json::Int(number) => Json::Float(number as f64),
+        other => other,
+    };
+    items.into_iter().map(float).collect()
 }
 
 const fn name(json: &Json) -> &'static str {

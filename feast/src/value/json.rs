@@ -27,6 +27,25 @@ pub enum Json {
     Object(Vec<(String, Json)>),
 }
 
+impl From<&serde_json::Value> for Json {
+    fn from(json: &serde_json::Value) -> Self {
+        match json {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::Bool(value) => Self::Bool(*value),
+            serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(number), _) => Self::Int(number),
+                (None, Some(float)) if number.is_f64() => Self::Float(float),
+                _ => Self::BigInt(number.to_string()),
+            },
+            serde_json::Value::String(text) => Self::String(text.clone()),
+            serde_json::Value::Array(items) => Self::Array(items.iter().map(Self::from).collect()),
+            serde_json::Value::Object(members) => Self::Object(
+                members.iter().map(|(key, member)| (key.clone(), Self::from(member))).collect(),
+            ),
+        }
+    }
+}
+
 /// Why a text is no JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no JSON: {what} at byte {at}")]

@@ -168,7 +168,7 @@ fn list() -> impl Strategy<Value = Value> {
     ]
 }
 
-fn any_value() -> impl Strategy<Value = Value> {
+pub(in crate::value) fn any_value() -> impl Strategy<Value = Value> {
     prop_oneof![Just(Value::Null), scalar(), list()].prop_recursive(4, 64, 6, |inner| {
         let entries = prop::collection::vec((any::<String>(), inner.clone()), 0..6);
         prop_oneof![

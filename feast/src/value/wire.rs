@@ -101,10 +101,10 @@ fn widen_length(out: &mut BytesMut, length_at: usize, length: usize) {
 pub enum Payload<'a> {
     /// A base-128 number.
     Varint(u64),
-    /// Eight bytes.
-    Fixed64([u8; 8]),
-    /// Four bytes.
-    Fixed32([u8; 4]),
+    /// A number of eight bytes; a float by its bits.
+    Fixed64(u64),
+    /// A number of four bytes; a float by its bits.
+    Fixed32(u32),
     /// A delimited payload.
     Delimited(&'a [u8]),
 }
@@ -130,6 +130,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Error::Malformed` when the bytes end inside a field or the wire type is unknown.
+    #[inline]
     pub fn field(&mut self) -> Result<Option<(u32, Payload<'a>)>, Error> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -138,13 +139,13 @@ impl<'a> Reader<'a> {
         let field = u32::try_from(tag >> 3).map_err(|_| Error::Malformed("field number"))?;
         let payload = match tag & 7 {
             0 => Payload::Varint(self.varint()?),
-            1 => Payload::Fixed64(self.fixed()?),
+            1 => Payload::Fixed64(self.fixed64()?),
             2 => {
                 let length = usize::try_from(self.varint()?)
                     .map_err(|_| Error::Malformed("length of a field"))?;
                 Payload::Delimited(self.take(length)?)
             }
-            5 => Payload::Fixed32(self.fixed()?),
+            5 => Payload::Fixed32(self.fixed32()?),
             _ => return Err(Error::Malformed("wire type")),
         };
         Ok(Some((field, payload)))
@@ -154,7 +155,19 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Error::Malformed` when the bytes end inside it or it is longer than ten bytes.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, Error> {
+        match self.rest.split_first() {
+            // Nearly every tag and length.
+            Some((byte, rest)) if *byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Error> {
         let mut number = 0_u64;
         for place in 0..VARINT_LEN_MAX {
             let (byte, rest) = self.rest.split_first().ok_or(Error::Malformed("varint"))?;
@@ -167,17 +180,33 @@ impl<'a> Reader<'a> {
         Err(Error::Malformed("varint"))
     }
 
-    /// The next `N` bytes.
+    /// The next number of eight bytes.
     ///
     /// # Errors
     /// `Error::Malformed` when fewer are left.
-    pub fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+    #[inline]
+    pub fn fixed64(&mut self) -> Result<u64, Error> {
+        Ok(u64::from_le_bytes(self.fixed()?))
+    }
+
+    /// The next number of four bytes.
+    ///
+    /// # Errors
+    /// `Error::Malformed` when fewer are left.
+    #[inline]
+    pub fn fixed32(&mut self) -> Result<u32, Error> {
+        Ok(u32::from_le_bytes(self.fixed()?))
+    }
+
+    #[inline]
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         let (bytes, rest) =
             self.rest.split_first_chunk().ok_or(Error::Malformed("fixed-size number"))?;
         self.rest = rest;
         Ok(*bytes)
     }
 
+    #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], Error> {
         let (bytes, rest) =
             self.rest.split_at_checked(length).ok_or(Error::Malformed("length of a field"))?;

@@ -122,6 +122,7 @@ fn what_is_defined_reads_back() {
         is_entityless: false,
         ttl: definitions.views[0].ttl,
         source: definitions.sources[0].clone(),
+        push_source: None,
         field_mapping: definitions.sources[0].field_mapping.clone(),
         tags: definitions.views[0].tags.clone(),
         online: true,
