@@ -5,8 +5,10 @@
 //! has a view of its own; a store that does not create tables needs [`tables`] beforehand. The
 //! rules of fences, markers and corrections are in `protocol`.
 
+mod fetch;
 mod protocol;
 
+pub use fetch::a_fetch_reads_many_views_in_the_order_asked_for;
 pub use protocol::*;
 
 use std::collections::HashMap;
@@ -67,6 +69,7 @@ macro_rules! conformance_suite {
             removing_leaves_what_lies_outside
             removing_leaves_other_views
             a_view_stays_the_same_until_the_store_does_not
+            a_fetch_reads_many_views_in_the_order_asked_for
         }
     };
     ($open:path: $($rule:ident)*) => {

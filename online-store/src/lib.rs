@@ -9,6 +9,7 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
+mod fetch;
 mod limits;
 mod memory;
 mod pace;
@@ -18,6 +19,7 @@ mod sqlite;
 mod store;
 
 pub use error::{Error, Trouble};
+pub use fetch::{Fetch, FetchedRow, Fields};
 pub use limits::WriteLimits;
 pub use pace::PaceLimits;
 pub use redis::OWN_KEY_PREFIX;

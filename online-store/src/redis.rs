@@ -9,6 +9,7 @@ mod connection;
 mod dump;
 mod each;
 mod fence;
+mod fetch;
 mod lane;
 mod lanes;
 mod marker;
@@ -27,6 +28,7 @@ mod tls;
 mod wire;
 mod write;
 
+pub(crate) use fetch::RedisFields;
 pub use own::OWN_KEY_PREFIX;
 
 use std::collections::BTreeMap;

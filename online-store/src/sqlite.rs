@@ -129,6 +129,15 @@ impl SqliteStore {
         .await
     }
 
+    /// Asks the database for its schema.
+    pub(crate) async fn ping(&self) -> Result<(), Error> {
+        self.run(|path, connection| {
+            let version = connection.query_row("PRAGMA schema_version", (), |_| Ok(()));
+            version.map_err(failed_to("read its schema", path))
+        })
+        .await
+    }
+
     /// The last commit of a view.
     pub(crate) async fn marker(&self, view: ViewRef) -> Result<StoreMarker, Error> {
         self.run(move |path, connection| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use feast::config::OnlineStoreConfig;
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use model::{
     EncodedBatch, Interval, Marker, MemoryState, OnlineView, RowSize, ViewRef, WriteCounts,
@@ -12,6 +13,7 @@ use model::{
 };
 
 use crate::error::Error;
+use crate::fetch::{self, Fetch, FetchedRow};
 use crate::limits::WriteLimits;
 use crate::memory::{MemoryStore, MemoryView};
 use crate::pace::{Pace, PaceLimits};
@@ -342,6 +344,73 @@ impl OnlineStore {
             Backend::Memory(store) => Ok(store.read(view, keys)),
         }
     }
+}
+
+impl OnlineStore {
+    /// Reads the rows of each group, in the order of its keys: in Redis in one trip to each server,
+    /// however many groups and views there are.
+    ///
+    /// # Errors
+    /// When the store cannot be read; retries within the limits are done.
+    /// # Cancel safety
+    /// Cancel safe: nothing is changed, and a connection with answers outstanding is dropped.
+    pub fn fetch<'a>(
+        &'a self,
+        groups: &'a [Fetch<'a>],
+    ) -> BoxFuture<'a, Result<Vec<Vec<FetchedRow>>, Error>> {
+        // Boxed, so that the compiler can tell in other crates that it may move between threads.
+        match &self.backend {
+            Backend::Redis(store) => fetch_redis(store, groups).boxed(),
+            Backend::Sqlite(store) => fetch_sqlite(store, groups).boxed(),
+            Backend::Memory(store) => std::future::ready(Ok(fetch_memory(store, groups))).boxed(),
+        }
+    }
+
+    /// Asks the store whether it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn ping(&self) -> Result<(), Error> {
+        match &self.backend {
+            Backend::Redis(store) => store.ping().await,
+            Backend::Sqlite(store) => store.ping().await,
+            Backend::Memory(_) => Ok(()),
+        }
+    }
+}
+
+async fn fetch_redis(
+    store: &RedisStore,
+    groups: &[Fetch<'_>],
+) -> Result<Vec<Vec<FetchedRow>>, Error> {
+    let mut rows = store.fetch(groups).await?.into_iter();
+    let of_group = |group: &Fetch<'_>| rows.by_ref().take(group.keys.len()).collect();
+    Ok(groups.iter().map(of_group).collect())
+}
+
+async fn fetch_sqlite(
+    store: &SqliteStore,
+    groups: &[Fetch<'_>],
+) -> Result<Vec<Vec<FetchedRow>>, Error> {
+    let mut fetched = Vec::with_capacity(groups.len());
+    for group in groups {
+        let mut of_views = Vec::with_capacity(group.fields.views().len());
+        for view in group.fields.views() {
+            of_views.push(store.read(view.clone(), group.keys.to_vec()).await?);
+        }
+        fetched.push(fetch::join(group, of_views));
+    }
+    Ok(fetched)
+}
+
+fn fetch_memory(store: &MemoryStore, groups: &[Fetch<'_>]) -> Vec<Vec<FetchedRow>> {
+    let of_group = |group: &Fetch<'_>| {
+        let views = group.fields.views().iter();
+        fetch::join(group, views.map(|view| store.read(view, group.keys)).collect())
+    };
+    groups.iter().map(of_group).collect()
 }
 
 /// Says, as a panic, that a batch does not fit its view: a bug of ours that would shift columns.

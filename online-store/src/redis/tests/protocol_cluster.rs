@@ -25,6 +25,7 @@ async fn with(store: &OnlineStore, name: &str, mode: WriteMode) -> PreparedView 
 mod rules {
     crate::conformance_suite! { super::open:
         the_store_agrees_with_the_reference
+        a_fetch_reads_many_views_in_the_order_asked_for
         corrections_agree_with_the_reference
         a_corrections_bounds_are_exact
         another_fence_refuses_every_write
