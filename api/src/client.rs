@@ -184,6 +184,18 @@ impl Client {
         self.answer(self.get("read a view's intervals", &path)).await
     }
 
+    /// Asks a feature server for the features of some entities; body and answer are Feast's.
+    ///
+    /// # Errors
+    /// What the server refuses, and what failed in transport.
+    pub async fn get_online_features(
+        &self,
+        body: &serde_json::Value,
+    ) -> Result<serde_json::Value, Error> {
+        let ask = self.post("read features", &["get-online-features"], ANSWER_TIMEOUT);
+        self.answer(Ask { is_repeatable: true, ..with_body(ask, body) }).await
+    }
+
     fn get(&self, operation: &'static str, path: &[&str]) -> Ask {
         Ask {
             operation,

@@ -85,6 +85,30 @@ codes! {
     OnlineStoreUnavailable = "online_store_unavailable", 503, "The online store does not answer";
     /// The body's media type is not JSON.
     UnsupportedMediaType = "unsupported_media_type", 415, "The body's media type is not JSON";
+    /// The body has not the form that the path takes.
+    InvalidShape = "invalid_shape", 422, "The body has another form";
+    /// A reference to a feature cannot be read.
+    InvalidReference = "invalid_reference", 400, "A feature reference cannot be read";
+    /// Neither features nor a feature service are asked for.
+    NoFeatures = "no_features", 400, "No features are asked for";
+    /// The project has no such feature service.
+    UnknownFeatureService = "unknown_feature_service", 404, "There is no such feature service";
+    /// The view has no such feature.
+    UnknownFeature = "unknown_feature", 404, "The feature view has no such feature";
+    /// No view takes rows from the push source.
+    UnknownPushSource = "unknown_push_source", 404, "No feature view has the push source";
+    /// Two columns of the answer would have one name.
+    FeatureNameCollision = "feature_name_collision", 400, "Two features would have one name";
+    /// The view's features cannot be answered or written.
+    NotServable = "not_servable", 400, "A feature view cannot be served";
+    /// A join key is not among the entities.
+    MissingJoinKey = "missing_join_key", 400, "A join key is missing";
+    /// A value of an entity cannot be used.
+    InvalidEntity = "invalid_entity", 400, "An entity cannot be read";
+    /// A row to write cannot be used.
+    InvalidRows = "invalid_rows", 400, "Rows cannot be written";
+    /// One request asks for more than this server answers at once.
+    TooMuchAskedFor = "too_much_asked_for", 400, "The request asks for too much at once";
     /// Our bug.
     Internal = "internal", 500, "The server failed";
 }
@@ -120,6 +144,18 @@ impl Code {
             | Self::Forbidden
             | Self::BodyTooLarge
             | Self::UnsupportedMediaType
+            | Self::InvalidShape
+            | Self::InvalidReference
+            | Self::NoFeatures
+            | Self::UnknownFeatureService
+            | Self::UnknownFeature
+            | Self::UnknownPushSource
+            | Self::FeatureNameCollision
+            | Self::NotServable
+            | Self::MissingJoinKey
+            | Self::InvalidEntity
+            | Self::InvalidRows
+            | Self::TooMuchAskedFor
             | Self::Internal => false,
         }
     }

@@ -2,7 +2,9 @@
 //!
 //! What goes into a run has a file of its own, because it is also what a server is asked for.
 
+mod credentials;
 mod run;
+mod scheduler;
 mod serve;
 
 use std::path::PathBuf;
@@ -10,7 +12,9 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use model::RunState;
 
+pub use credentials::Credentials;
 pub use run::{Incremental, Interval, OnStop, Rerun, Selection, State, Submission};
+pub use scheduler::Scheduler;
 pub use serve::Serve;
 
 /// Moves features from the offline store to the online store, and can say what has landed.
@@ -162,7 +166,9 @@ pub enum Verb {
     /// Create or upgrade the ledger.
     Migrate,
     /// Serve runs over HTTP, with a console for people, until SIGTERM.
-    Scheduler(Serve),
+    Scheduler(Scheduler),
+    /// Serve online features over HTTP and gRPC, until SIGTERM.
+    Serve(Serve),
     /// Make a sample repository, materialize it, and read it back.
     Demo {
         /// Where to make it; a new directory below the system's temporary one by default.

@@ -6,6 +6,7 @@ mod migrate;
 mod plan;
 mod read;
 mod runs;
+mod scheduler;
 mod serve;
 mod status;
 
@@ -74,19 +75,22 @@ pub async fn run(args: Args, environment: BTreeMap<String, String>) -> anyhow::R
             materialize::run(&context, request::incremental(run)?, submission).await
         }
         Verb::Materialize { run, submission } => {
-            let request = request::interval(run, scheduler::now())?;
+            let request = request::interval(run, ::scheduler::now())?;
             materialize::run(&context, request, submission).await
         }
         Verb::Rerun { run, submission } => {
-            let request = request::rerun(run, scheduler::now())?;
+            let request = request::rerun(run, ::scheduler::now())?;
             materialize::run(&context, request, submission).await
         }
-        Verb::Plan { run } => plan::run(&context, &request::planned(run, scheduler::now())?).await,
+        Verb::Plan { run } => {
+            plan::run(&context, &request::planned(run, ::scheduler::now())?).await
+        }
         Verb::Status => status::run(&context).await,
         Verb::Runs { list, one } => runs::run(&context, list, one.as_ref()).await,
         Verb::GetOnlineFeatures(read) => read::run(&context, read).await,
         Verb::Migrate => migrate::run(&context).await,
-        Verb::Scheduler(serve) => serve::run(&context, serve).await,
+        Verb::Scheduler(scheduler) => scheduler::run(&context, scheduler).await,
+        Verb::Serve(serve) => serve::run(&context, serve).await,
         Verb::Demo { .. } => unreachable!("handled above, without a repository"),
     }
 }
@@ -100,8 +104,14 @@ pub struct UsageError(pub String);
 pub fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<UsageError>()
         || error.is::<feast::datetime::Error>()
-        || error.downcast_ref::<scheduler::Error>().is_some_and(scheduler::Error::is_usage)
+        || error.downcast_ref::<::scheduler::Error>().is_some_and(::scheduler::Error::is_usage)
+        || error.downcast_ref::<feature_server::Error>().is_some_and(is_refused_features)
         || error.downcast_ref::<api::client::Error>().is_some_and(is_refused_request)
+}
+
+/// Tells whether features were asked for that there are not.
+fn is_refused_features(error: &feature_server::Error) -> bool {
+    (400..500).contains(&error.code().status())
 }
 
 /// Tells whether the server refused what this process would have taken for a mistake on the
@@ -122,7 +132,19 @@ fn is_refused_request(error: &api::client::Error) -> bool {
         | Code::UnknownRun
         | Code::NotMaterializable
         | Code::IdempotencyMismatch
-        | Code::InvalidIdempotencyKey => true,
+        | Code::InvalidIdempotencyKey
+        | Code::InvalidShape
+        | Code::InvalidReference
+        | Code::NoFeatures
+        | Code::UnknownFeatureService
+        | Code::UnknownFeature
+        | Code::UnknownPushSource
+        | Code::FeatureNameCollision
+        | Code::NotServable
+        | Code::MissingJoinKey
+        | Code::InvalidEntity
+        | Code::InvalidRows
+        | Code::TooMuchAskedFor => true,
         Code::NotFound
         | Code::MethodNotAllowed
         | Code::NoViews

@@ -5,7 +5,9 @@
 mod args;
 mod attend;
 mod command;
+mod credentials;
 mod embedded;
+mod features;
 mod follow;
 mod output;
 mod progress;
@@ -58,9 +60,10 @@ fn main() -> ExitCode {
 /// Logs go to stderr; quiet by default, `RUST_LOG` overrides.
 fn start_logging(level: LogLevel) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        // The database drivers log each slow statement; that is for whoever asks for it.
+        // The database drivers log each slow statement; that is for whoever asks for it. Access is
+        // logged only where a flag says so.
         let level = level.as_str();
-        EnvFilter::new(format!("{level},sqlx=error,fred=error"))
+        EnvFilter::new(format!("{level},access=info,sqlx=error,fred=error"))
     });
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

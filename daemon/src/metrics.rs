@@ -34,14 +34,19 @@ pub struct Metrics {
 impl Metrics {
     /// Makes a registry that tells the program's version, and nothing else yet.
     pub fn new(version: &str) -> Self {
-        let mut registry = Registry::with_prefix(PREFIX);
+        let mut metrics = Self { registry: Registry::default() };
         let build = Info::new(vec![("version".to_owned(), version.to_owned())]);
-        registry.register("build", "The program", build);
-        Self { registry }
+        metrics.registry().register("build", "The program", build);
+        metrics
     }
 
     /// Where metrics are registered, under names without our prefix and without units.
     pub fn registry(&mut self) -> &mut Registry {
+        self.registry.sub_registry_with_prefix(PREFIX)
+    }
+
+    /// Where metrics are registered that have names of others, for dashboards that know those.
+    pub fn foreign(&mut self) -> &mut Registry {
         &mut self.registry
     }
 

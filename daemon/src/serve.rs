@@ -45,6 +45,17 @@ pub struct Server {
     listener: TcpListener,
     tls: Option<Tls>,
     limits: Limits,
+    protocol: Protocol,
+}
+
+/// What is spoken where TLS does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 from the first byte on, as clients of gRPC speak it.
+    Http2,
 }
 
 impl Server {
@@ -59,7 +70,13 @@ impl Server {
     ) -> Result<Self, Error> {
         let refused = |source| Error::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
-        Ok(Self { listener, tls, limits })
+        Ok(Self { listener, tls, limits, protocol: Protocol::default() })
+    }
+
+    /// The same, with another protocol where TLS does not tell.
+    #[must_use]
+    pub fn speaking(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
     }
 
     /// Where it listens, with the port that the machine chose for port 0.
@@ -75,7 +92,7 @@ impl Server {
     ///
     /// An answer that goes on by itself, such as a stream of events, must end with `stop`.
     pub async fn serve(self, router: Router, stop: &CancellationToken) -> Drained {
-        let Self { listener, tls, limits } = self;
+        let Self { listener, tls, limits, protocol } = self;
         let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         let acceptor = Acceptor {
@@ -98,6 +115,7 @@ impl Server {
                         watcher: graceful.watcher(),
                         stop: stop.clone(),
                         tls: acceptor.tls.clone(),
+                        protocol,
                     };
                     connections.spawn(async move {
                         connection.run(stream).await;
@@ -151,6 +169,7 @@ struct Connection {
     watcher: Watcher,
     stop: CancellationToken,
     tls: Option<TlsAcceptor>,
+    protocol: Protocol,
 }
 
 impl Connection {
@@ -158,7 +177,12 @@ impl Connection {
         // A line of a stream of events is small, and somebody waits for it. What cannot be set
         // only makes it later.
         let _ = stream.set_nodelay(true);
-        let Some(acceptor) = self.tls.clone() else { return self.http1(stream).await };
+        let Some(acceptor) = self.tls.clone() else {
+            return match self.protocol {
+                Protocol::Http1 => self.http1(stream).await,
+                Protocol::Http2 => self.http2(stream).await,
+            };
+        };
         let handshake = timeout(self.limits.handshake_timeout, acceptor.accept(stream));
         // A handshake that is given up loses nothing: no request has been read.
         let stream = tokio::select! {

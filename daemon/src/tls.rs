@@ -19,8 +19,8 @@ use crate::error::Error;
 /// HTTP/2, as it is called in the handshake.
 pub(crate) const H2: &[u8] = b"h2";
 
-/// The certificate that a server shows.
-#[derive(Debug)]
+/// The certificate that a server shows; a copy shows the same one, also when it is renewed.
+#[derive(Clone, Debug)]
 pub struct Tls {
     files: TlsFiles,
     provider: Arc<CryptoProvider>,

@@ -158,6 +158,7 @@ mod tests {
             location: RegistryLocation::File(path),
             versioning: true,
             purge_feast_metadata: false,
+            cache_ttl_seconds: None,
         };
         Registry::open(&config, &BTreeMap::new()).await.expect("it is there")
     }

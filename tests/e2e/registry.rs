@@ -214,6 +214,7 @@ async fn recorders_and_an_apply_on_postgres_lose_nothing() -> Result<()> {
         location: RegistryLocation::Postgres(server.url("recorders")),
         versioning: false,
         purge_feast_metadata: false,
+        cache_ttl_seconds: None,
     };
     let mut tasks = Vec::new();
     for recorder in 0..2 {

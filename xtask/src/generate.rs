@@ -9,8 +9,10 @@ use crate::cargo::{cargo, succeeds};
 const GENERATE: &str = "TIDEGATE_GENERATE";
 
 /// The crate and the test of each piece.
-const PIECES: [(&str, &str); 1] =
-    [("scheduler", "http::document::tests::the_golden_copy_is_what_is_served")];
+const PIECES: [(&str, &str); 2] = [
+    ("scheduler", "http::document::tests::the_golden_copy_is_what_is_served"),
+    ("feature-server", "http::document::tests::the_golden_copy_is_what_is_served"),
+];
 
 /// Writes every piece anew.
 pub(crate) fn run() -> Outcome {

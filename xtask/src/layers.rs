@@ -26,7 +26,7 @@ const EDGES: [(&str, &[&str]); 14] = [
     ),
     ("scheduler", &["api", "daemon", "feast", "jobs", "metastore", "model", "registry"]),
     ("executor", &["daemon", "feast", "jobs", "model", "online-store"]),
-    ("feature-server", &["daemon", "feast", "model", "online-store", "registry"]),
+    ("feature-server", &["api", "daemon", "feast", "model", "online-store", "registry"]),
     ("jobs", &["feast", "model"]),
     ("metastore", &["model"]),
     ("registry", &["feast", "model"]),

@@ -30,7 +30,7 @@ usage: cargo xtask VERB [ARGUMENTS]
 
   check               format, clippy, layers, tidy; deny, typos and machete where installed
   layers, tidy        one of those alone
-  gen                 writes what is made from the code: `api/openapi.json`
+  gen                 writes what is made from the code: the two `openapi.json`
   test [-- ARGS]      everything CI runs; installs redis-server, postgresql, chromium and valgrind
                       when missing and allowed; ARGS go to the test runner: -E 'test(late_row)'
   demo [ARGS]         makes a sample repository, materializes it and reads a row back

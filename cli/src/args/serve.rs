@@ -1,40 +1,58 @@
-//! What `tidegate scheduler` is told.
+//! What `tidegate serve` is told.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
-/// `scheduler`.
+use super::Credentials;
+use super::scheduler::{duration, listen};
+
+/// `serve`.
 #[derive(Debug, ClapArgs)]
 pub struct Serve {
-    /// Where to listen; any address but a loopback one needs tokens.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:6580", env = "TIDEGATE_LISTEN",
-        value_parser = listen)]
+    /// Where to listen for HTTP; any address but a loopback one needs tokens.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:6566",
+        env = "TIDEGATE_SERVE_LISTEN", value_parser = listen)]
     pub listen: SocketAddr,
-    /// A file of callers, a line each: `name role sha256`; the roles are `read`, `run` and `admin`.
-    /// `tidegate.auth.tokens` by default.
-    #[arg(long, value_name = "FILE", env = "TIDEGATE_TOKENS")]
-    pub tokens: Option<PathBuf>,
-    /// The certificate to serve HTTPS with, in PEM; `tidegate.tls` by default.
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub tls_certificate: Option<PathBuf>,
-    /// Its key, in PEM.
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
-    pub tls_key: Option<PathBuf>,
-    /// How long what is at work may go on once the process has been told to stop.
+    /// Where to listen for gRPC; nowhere by default.
+    #[arg(long, value_name = "ADDRESS", value_parser = listen)]
+    pub grpc_listen: Option<SocketAddr>,
+    /// Where to listen for `/metrics` and health; nowhere by default. Nobody is asked for a token
+    /// there.
+    #[arg(long, value_name = "ADDRESS", value_parser = listen)]
+    pub admin_listen: Option<SocketAddr>,
+    /// Whom it knows, and how it is known.
+    #[command(flatten)]
+    pub credentials: Credentials,
+    /// How often the registry is read again; `registry.cache_ttl_seconds` by default, or 60s.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub registry_ttl: Option<Duration>,
+    /// Not ready when the registry was last read longer ago than this.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub registry_age_max: Option<Duration>,
+    /// How long the online store may take to answer.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub read_timeout: Duration,
+    /// Requests at once; more are turned away with 503.
+    #[arg(long, value_name = "COUNT", default_value_t = 1024)]
+    pub requests_max: usize,
+    /// Rows that one request may ask for.
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    pub entities_max: usize,
+    /// Features that one request may ask for.
+    #[arg(long, value_name = "COUNT", default_value_t = 2_000)]
+    pub features_max: usize,
+    /// Connections at once; more wait.
+    #[arg(long, value_name = "COUNT", default_value_t = 16_384)]
+    pub connections_max: usize,
+    /// How long requests at work may go on once the process has been told to stop.
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub drain_timeout: Duration,
-    /// How long a lease lasts unless it is extended; `tidegate.lease_ttl` by default.
-    #[arg(long, value_name = "DURATION", hide = true, value_parser = duration)]
-    pub lease_ttl: Option<Duration>,
-}
-
-fn listen(text: &str) -> Result<SocketAddr, String> {
-    daemon::config::parse_listen(text).map_err(|error| error.to_string())
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    model::duration::parse(text).map_err(|error| error.to_string())
+    /// Log each request.
+    #[arg(long)]
+    pub access_log: bool,
+    /// Read the registry and work out every feature service before listening.
+    #[arg(long)]
+    pub warm: bool,
 }

@@ -1,79 +1,98 @@
-//! `scheduler`: the process that admits runs over HTTP and works on them.
+//! `serve`: the process that answers online feature requests.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use daemon::{Auth, Limits, Tls, TlsFiles};
-use scheduler::http::{self, Serving};
+use daemon::{Drained, Protocol, Server};
+use feast::config::RegistryLocation;
+use feature_server::{Freshness, Limits, Serving, Sockets};
 
 use super::Context;
 use crate::args::Serve;
-use crate::embedded::{self, Access};
+use crate::credentials::{auth, say, tls};
 use crate::repo::Repo;
-use crate::{EXIT_FAILED, EXIT_LANDED};
+use crate::{EXIT_FAILED, EXIT_LANDED, features};
+
+/// How often the registry is read when nothing says otherwise, as `feast serve` does it.
+const REGISTRY_TTL: Duration = Duration::from_secs(60);
 
 /// Serves until a signal asks for the end, and stops in good order.
 pub async fn run(context: &Context, serve: &Serve) -> anyhow::Result<u8> {
-    let repo = context.repo("scheduler")?;
+    let repo = context.repo("serve")?;
     // What is wrong with the settings is said before anything is connected.
-    let auth = auth(repo, serve)?;
-    let tls = match tls_files(repo, serve)? {
-        Some(files) => Some(Tls::load(files).await?),
+    let auth = auth(repo, &serve.credentials, serve.listen)?;
+    let tls = tls(repo, &serve.credentials).await?;
+    if let Some(address) = serve.grpc_listen.filter(|_| auth.is_open()) {
+        daemon::Auth::none(address)?;
+    }
+    let limits = Limits {
+        entities_max: serve.entities_max,
+        features_max: serve.features_max,
+        requests_max: serve.requests_max,
+        read_timeout: serve.read_timeout,
+        ..Limits::default()
+    };
+    let stop = daemon::stop_on_signal().context("failed to watch for signals")?;
+    // Each connection takes a file descriptor; what is not granted only makes some wait.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let (server, metrics) = features::server(repo, &context.environment, limits).await?;
+    if serve.warm {
+        server.catalog().refresh().await.context("failed to read the registry")?;
+        let services = server.catalog().warm().await?;
+        say(&format!("worked out {services} feature services"));
+    }
+    let sockets = sockets(serve, tls).await?;
+    let serving = Serving {
+        server,
+        sockets,
+        auth,
+        metrics,
+        freshness: freshness(repo, serve),
+        logs_access: serve.access_log,
+        registry_age_max: serve.registry_age_max,
+    };
+    let drained = serving.run(&stop).await;
+    Ok(if drained == Drained::All { EXIT_LANDED } else { EXIT_FAILED })
+}
+
+async fn sockets(serve: &Serve, tls: Option<daemon::Tls>) -> anyhow::Result<Sockets> {
+    let limits = daemon::Limits {
+        connections_max: serve.connections_max,
+        streams_max: 1_024,
+        drain_timeout: serve.drain_timeout,
+        ..daemon::Limits::default()
+    };
+    let (http_scheme, grpc_scheme) =
+        if tls.is_some() { ("https", "grpcs") } else { ("http", "grpc") };
+    let http = Server::bind(serve.listen, tls.clone(), limits).await?;
+    say(&format!("listening on {http_scheme}://{}", http.address()?));
+    let grpc = match serve.grpc_listen {
+        Some(address) => {
+            let grpc = Server::bind(address, tls, limits).await?.speaking(Protocol::Http2);
+            say(&format!("listening on {grpc_scheme}://{}", grpc.address()?));
+            Some(grpc)
+        }
         None => None,
     };
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let mut settings = embedded::settings(repo, &context.args)?;
-    settings.retries_all = true;
-    if let Some(lease) = serve.lease_ttl {
-        settings.lease = lease;
-        settings.beat = embedded::beat(lease);
-    }
-    let stop = daemon::stop_on_signal().context("failed to watch for signals")?;
-    let scheduler =
-        embedded::scheduler(repo, &context.environment, settings, Access::Write).await?;
-    let sinks = embedded::sinks(repo).await?;
-    let limits = Limits::default();
-    let socket = daemon::Server::bind(serve.listen, tls, limits).await?;
-    say(&format!("listening on {scheme}://{}", socket.address()?));
-    let serving = Serving {
-        scheduler: Arc::new(scheduler),
-        sinks: Arc::new(sinks),
-        socket,
-        auth,
-        limits: http::Limits::default(),
-        drain_timeout: serve.drain_timeout,
+    let admin = match serve.admin_listen {
+        Some(address) => {
+            let admin = Server::bind(address, None, daemon::Limits::default()).await?;
+            say(&format!("listening on admin http://{}", admin.address()?));
+            Some(admin)
+        }
+        None => None,
     };
-    let stopped = serving.run(&stop).await;
-    Ok(if stopped.is_handed_back { EXIT_LANDED } else { EXIT_FAILED })
+    Ok(Sockets { http, grpc, admin })
 }
 
-/// Whom the server knows: the callers of the token file, or everybody on this machine.
-fn auth(repo: &Repo, serve: &Serve) -> anyhow::Result<Auth> {
-    let configured = repo.config.tidegate.auth.as_ref();
-    let file = serve.tokens.clone().or_else(|| configured.map(|file| of_repo(repo, file)));
-    let Some(file) = file else { return Ok(Auth::none(serve.listen)?) };
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("failed to read the tokens in `{}`", file.display()))?;
-    Auth::from_text(&text).with_context(|| format!("failed to use `{}`", file.display()))
-}
-
-fn tls_files(repo: &Repo, serve: &Serve) -> anyhow::Result<Option<TlsFiles>> {
-    let given = TlsFiles::pair(serve.tls_certificate.clone(), serve.tls_key.clone())?;
-    let configured = || {
-        let paths = repo.config.tidegate.tls.as_ref()?;
-        let certificate = of_repo(repo, &paths.certificate);
-        Some(TlsFiles { certificate, key: of_repo(repo, &paths.key) })
+fn freshness(repo: &Repo, serve: &Serve) -> Freshness {
+    let registry = &repo.config.registry;
+    let configured = registry.cache_ttl_seconds.map(Duration::from_secs);
+    // Feast's 0 means that the registry is never read again.
+    let every = serve.registry_ttl.or(configured).unwrap_or(REGISTRY_TTL);
+    let file = match &registry.location {
+        RegistryLocation::File(path) | RegistryLocation::Sqlite(path) => Some(path.clone()),
+        RegistryLocation::Object(_) | RegistryLocation::Postgres(_) => None,
     };
-    Ok(given.or_else(configured))
-}
-
-/// A path of the configuration, which is relative to the repository.
-fn of_repo(repo: &Repo, path: &Path) -> PathBuf {
-    repo.dir.join(path)
-}
-
-#[expect(clippy::print_stderr, reason = "whoever started it waits for this line")]
-fn say(line: &str) {
-    eprintln!("{line}");
+    Freshness { every: (!every.is_zero()).then_some(every), file }
 }

@@ -202,7 +202,19 @@ fn own_words(code: Code) -> Option<&'static str> {
         | Code::BodyTooLarge
         | Code::Overloaded
         | Code::Stopping
-        | Code::UnsupportedMediaType => None,
+        | Code::UnsupportedMediaType
+        | Code::InvalidShape
+        | Code::InvalidReference
+        | Code::NoFeatures
+        | Code::UnknownFeatureService
+        | Code::UnknownFeature
+        | Code::UnknownPushSource
+        | Code::FeatureNameCollision
+        | Code::NotServable
+        | Code::MissingJoinKey
+        | Code::InvalidEntity
+        | Code::InvalidRows
+        | Code::TooMuchAskedFor => None,
     }
 }
 

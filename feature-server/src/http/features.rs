@@ -1,0 +1,87 @@
+//! `/get-online-features`: by a body, and for a `GET` by a body or a query.
+
+use std::sync::Arc;
+
+use api::Problem;
+use axum::body::Bytes;
+use axum::extract::{RawQuery, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+
+use super::Door;
+use super::body::{GetOnlineFeatures, from_query};
+use super::problem::Refusal;
+use crate::error::Error;
+use crate::request::FeatureRequest;
+
+const JSON: &str = "application/json";
+
+/// Answers with the features of some entities.
+#[utoipa::path(
+    post, path = "/get-online-features", operation_id = "get_online_features", tag = "features",
+    request_body = GetOnlineFeatures,
+    responses(
+        (status = 200, description = "A column of values for each entity column and feature.",
+            content_type = "application/json"),
+        (status = "default", description = "Why there is none.", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn post(
+    State(door): State<Arc<Door>>,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
+    answer(&door, body.map_err(Refusal::from).and_then(|body| Ok(GetOnlineFeatures::read(&body)?)))
+        .await
+}
+
+/// The same by a query, or by a body as the tutorials have it.
+#[utoipa::path(
+    get, path = "/get-online-features", operation_id = "query_online_features", tag = "features",
+    params(
+        ("features" = Option<String>, Query, description = "References, parted by commas."),
+        ("feature_service" = Option<String>, Query, description = "A feature service."),
+        ("entities" = Option<String>, Query, description = "Join key to values, as JSON. Any other name is taken as a join key with its values, parted by commas."),
+        ("full_feature_names" = Option<bool>, Query, description = "Names features `view__feature`."),
+    ),
+    responses(
+        (status = 200, description = "A column of values for each entity column and feature.",
+            content_type = "application/json"),
+        (status = "default", description = "Why there is none.", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn get(
+    State(door): State<Arc<Door>>,
+    RawQuery(query): RawQuery,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
+    let request = body.map_err(Refusal::from).and_then(|body| {
+        Ok(if body.is_empty() {
+            from_query(&query.unwrap_or_default())?
+        } else {
+            GetOnlineFeatures::read(&body)?
+        })
+    });
+    answer(&door, request).await
+}
+
+async fn answer(door: &Door, request: Result<FeatureRequest, Refusal>) -> Response {
+    let server = &door.server;
+    let request = match request {
+        Ok(request) => request,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let answered = async {
+        let answer = server.get(&request).await?;
+        Ok::<_, Error>((answer.to_json()?, answer.asked()))
+    };
+    match answered.await {
+        Ok((body, asked)) => {
+            let mut response = ([(CONTENT_TYPE, JSON)], body).into_response();
+            response.extensions_mut().insert(asked);
+            response
+        }
+        Err(error) => Refusal::from(error).into_response(),
+    }
+}

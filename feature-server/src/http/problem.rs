@@ -1,0 +1,140 @@
+//! What is answered when something is in the way.
+//!
+//! RFC 9457 problem details; with `compat: feast` the errors that Feast's own client knows are
+//! written as Feast writes them, a JSON text inside a JSON string, which that client turns back
+//! into the exception.
+
+use api::{Code, PROBLEM_JSON, Problem};
+use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::words::{chain, own_words};
+use crate::error::Error;
+
+/// Seconds after which an outside system may be there again.
+const LATER: u32 = 1;
+
+/// An answer that is no success; `guard::finish` writes its body.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    problem: Problem,
+    retry_after: Option<u32>,
+    /// Class and message of Feast's exception, where its client knows one.
+    feast: Option<(&'static str, String)>,
+}
+
+impl Refusal {
+    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+        let retry_after = code.is_retryable().then_some(LATER);
+        Self { problem: Problem::new(code, detail), retry_after, feast: None }
+    }
+
+    /// Writes the body.
+    pub(super) fn written(
+        self,
+        path: &str,
+        is_feast: bool,
+        allow: Option<HeaderValue>,
+    ) -> Response {
+        let status = StatusCode::from_u16(self.problem.status);
+        let status = status.expect("the table has HTTP statuses");
+        let mut headers = HeaderMap::new();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(allow) = allow {
+            headers.insert(ALLOW, allow);
+        }
+        if self.problem.code == Code::Unauthenticated {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(daemon::auth::CHALLENGE));
+        }
+        let (kind, body) = match self.feast.filter(|_| is_feast) {
+            Some((class, message)) => {
+                let inner = json!({"module": "feast.errors", "class": class, "message": message});
+                ("application/json", serde_json::to_string(&inner.to_string()))
+            }
+            None => (PROBLEM_JSON, serde_json::to_string(&self.problem.with_instance(path))),
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        (status, headers, body.expect("a problem is JSON")).into_response()
+    }
+}
+
+impl From<Error> for Refusal {
+    /// Logs what the caller is not told.
+    fn from(error: Error) -> Self {
+        let code = error.code();
+        let refusal = match own_words(code) {
+            Some(words) => {
+                let cause = &error as &dyn std::error::Error;
+                if code == Code::Internal {
+                    tracing::error!(error = cause, "a request failed");
+                } else {
+                    tracing::warn!(error = cause, "a request failed");
+                }
+                Self::new(code, words)
+            }
+            None => Self::new(code, chain(&error)),
+        };
+        Self { feast: of_feast(&error), ..refusal }
+    }
+}
+
+impl From<BytesRejection> for Refusal {
+    fn from(rejection: BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            return Self::new(Code::BodyTooLarge, "the body is larger than this server reads");
+        }
+        Self::new(Code::InvalidShape, "the body broke off")
+    }
+}
+
+/// Carries the refusal to where its body is written.
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.problem.status);
+        let mut response = status.expect("the table has HTTP statuses").into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// No path fits.
+pub(super) async fn nothing_here() -> Refusal {
+    Refusal::new(Code::NotFound, "there is nothing at this path; see `/openapi.json`")
+}
+
+/// The path fits, and the method does not.
+pub(super) async fn other_method() -> Refusal {
+    let detail = "the path does not take this method; the header `Allow` lists those it takes";
+    Refusal::new(Code::MethodNotAllowed, detail)
+}
+
+/// The exception that Feast's client makes of it.
+///
+/// # Source
+/// Feast 0.67, `feast.errors`.
+fn of_feast(error: &Error) -> Option<(&'static str, String)> {
+    Some(match error {
+        Error::UnknownView { view, project } => (
+            "FeatureViewNotFoundException",
+            format!("Feature view {view} does not exist in project {project}"),
+        ),
+        Error::UnknownService { service, project } => (
+            "FeatureServiceNotFoundException",
+            format!("Feature service {service} does not exist in project {project}"),
+        ),
+        Error::UnknownPushSource { source_name, .. } => {
+            ("PushSourceNotFoundException", format!("Unable to find push source '{source_name}'."))
+        }
+        Error::Collision { name } => (
+            "FeatureNameCollisionError",
+            format!("Duplicate features named {name} found; ask for full feature names."),
+        ),
+        _ => return None,
+    })
+}

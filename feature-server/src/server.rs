@@ -1,0 +1,110 @@
+//! The feature server itself: a request in, an answer out, whatever the protocol.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use feast::config::OnlineStoreConfig;
+use online_store::{Fetch, FetchedRow};
+
+use crate::answer::Answer;
+use crate::bind::{self, Bound};
+use crate::catalog::{Catalog, CountedPlan};
+use crate::error::Error;
+use crate::metric::ServeMetrics;
+use crate::request::FeatureRequest;
+use crate::settings::Settings;
+use crate::store::Store;
+
+/// Answers requests for features.
+#[derive(Debug)]
+pub struct FeatureServer {
+    pub(crate) settings: Settings,
+    pub(crate) catalog: Catalog,
+    pub(crate) store: Store,
+    pub(crate) metrics: ServeMetrics,
+}
+
+impl FeatureServer {
+    /// Puts a server together; it knows neither registry nor store yet.
+    pub fn new(
+        settings: Settings,
+        catalog: Catalog,
+        store: OnlineStoreConfig,
+        metrics: ServeMetrics,
+    ) -> Self {
+        let store = Store::new(store, settings.limits.read_timeout);
+        Self { settings, catalog, store, metrics }
+    }
+
+    /// Feast's registry as requests see it.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The online store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// What is wrong with the request, or what does not answer.
+    /// # Cancel safety
+    /// Cancel safe: nothing is changed.
+    pub async fn get(&self, request: &FeatureRequest) -> Result<Answer, Error> {
+        let plan = self.catalog.plan(&request.wanted, request.full_feature_names).await?;
+        let limits = &self.settings.limits;
+        let bound = bind::bind(
+            &plan.plan,
+            &request.entities,
+            limits.entities_max,
+            self.settings.coercion(),
+        )?;
+        let (count, max) = (bound.rows * plan.plan.columns.len(), limits.values_max);
+        if count > max {
+            return Err(Error::TooMuch { what: "values", count, max });
+        }
+        let (bound, rows) = self.read(&plan, bound).await?;
+        Ok(Answer {
+            plan,
+            bound,
+            rows,
+            settings: self.settings,
+            view_versions: request.view_versions,
+            now_nanos: now_nanos(),
+        })
+    }
+
+    /// Reads the rows of every group whose keys are known, in one go.
+    async fn read(
+        &self,
+        plan: &CountedPlan,
+        mut bound: Bound,
+    ) -> Result<(Bound, Vec<Option<Vec<FetchedRow>>>), Error> {
+        let suffix = self.store.key_suffix(&self.catalog.project().name);
+        for key in bound.keys.iter_mut().flatten().flatten() {
+            key.extend_from_slice(suffix);
+        }
+        let groups = plan.plan.groups.iter().zip(&bound.keys);
+        let wanted: Vec<Fetch<'_>> = groups
+            .filter_map(|(group, keys)| Some(Fetch { fields: &group.fields, keys: keys.as_ref()? }))
+            .collect();
+        let mut fetched = if wanted.is_empty() {
+            Vec::new().into_iter()
+        } else {
+            let begun = Instant::now();
+            let fetched = self.store.fetch(&wanted).await;
+            self.metrics.read(begun.elapsed(), fetched.is_err());
+            fetched?.into_iter()
+        };
+        let rows = bound.keys.iter().map(|keys| keys.as_ref().and_then(|_| fetched.next()));
+        let rows = rows.collect();
+        Ok((bound, rows))
+    }
+}
+
+/// Nanoseconds since the epoch.
+fn now_nanos() -> i128 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i128::try_from(now.as_nanos()).unwrap_or(i128::MAX)
+}

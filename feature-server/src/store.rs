@@ -1,0 +1,131 @@
+//! The online store as a server needs it: connected when it is there, waited for when it is not.
+//!
+//! A server starts, and stays, whether its store answers or not. Whoever asks while it does not is
+//! told at once; one caller at a time tries to connect.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use feast::config::OnlineStoreConfig;
+use model::RetryPolicy;
+use online_store::{Fetch, FetchedRow, OnlineStore, WriteLimits};
+use tokio::sync::Mutex;
+
+use crate::error::Error;
+
+/// How soon after a failure another caller tries to connect.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
+
+/// How a request's reads and pushes go about it: soon right, or soon wrong.
+pub(crate) fn limits(read_timeout: Duration) -> WriteLimits {
+    WriteLimits {
+        // Each request takes one for a round trip; more of them only wait in Redis.
+        lanes_max: 32,
+        command_timeout: read_timeout,
+        connect_timeout: read_timeout,
+        // A lost connection, a moved slot, a failover that is over: those pass within the time.
+        retry: RetryPolicy {
+            attempts_max: 3,
+            backoff_first: Duration::from_millis(10),
+            backoff_max: Duration::from_millis(100),
+        },
+        ..WriteLimits::default()
+    }
+}
+
+/// The store.
+#[derive(Debug)]
+pub struct Store {
+    config: OnlineStoreConfig,
+    read_timeout: Duration,
+    current: RwLock<Option<Arc<OnlineStore>>>,
+    failed_at: Mutex<Option<Instant>>,
+}
+
+impl Store {
+    /// Is not connected yet.
+    pub fn new(config: OnlineStoreConfig, read_timeout: Duration) -> Self {
+        Self { config, read_timeout, current: RwLock::default(), failed_at: Mutex::default() }
+    }
+
+    /// A store that is connected already.
+    pub fn connected(
+        config: OnlineStoreConfig,
+        store: Arc<OnlineStore>,
+        read_timeout: Duration,
+    ) -> Self {
+        let current = RwLock::new(Some(store));
+        Self { config, read_timeout, current, failed_at: Mutex::default() }
+    }
+
+    /// The store, connected.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when it cannot be reached, [`Error::NoStore`] when that was so just now.
+    pub async fn get(&self) -> Result<Arc<OnlineStore>, Error> {
+        if let Some(store) = self.current() {
+            return Ok(store);
+        }
+        let mut failed_at = self.failed_at.lock().await;
+        // Whoever had the lock before may have connected.
+        if let Some(store) = self.current() {
+            return Ok(store);
+        }
+        if failed_at.is_some_and(|at| at.elapsed() < RECONNECT_PAUSE) {
+            return Err(Error::NoStore);
+        }
+        match OnlineStore::connect(&self.config, limits(self.read_timeout)).await {
+            Ok(store) => {
+                let store = Arc::new(store);
+                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                *current = Some(Arc::clone(&store));
+                Ok(store)
+            }
+            Err(error) => {
+                *failed_at = Some(Instant::now());
+                Err(Error::Store(error))
+            }
+        }
+    }
+
+    /// What a key carries after the serialized entity key.
+    pub fn key_suffix<'a>(&self, project: &'a str) -> &'a [u8] {
+        match self.config {
+            OnlineStoreConfig::Redis(_) => project.as_bytes(),
+            OnlineStoreConfig::Sqlite { .. } => &[],
+        }
+    }
+
+    /// Reads rows, within the time that a request has.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::NoStore`], [`Error::StoreTimeout`].
+    /// # Cancel safety
+    /// Cancel safe: nothing is changed.
+    pub async fn fetch(&self, groups: &[Fetch<'_>]) -> Result<Vec<Vec<FetchedRow>>, Error> {
+        self.within(async { self.get().await?.fetch(groups).await.map_err(Error::Store) }).await
+    }
+
+    /// Asks the store whether it answers.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.within(async { self.get().await?.ping().await.map_err(Error::Store) }).await
+    }
+
+    /// Only over what is safe to drop.
+    async fn within<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let limit = self.read_timeout;
+        match tokio::time::timeout(limit, asked).await {
+            Ok(answered) => answered,
+            Err(_) => Err(Error::StoreTimeout { limit }),
+        }
+    }
+
+    fn current(&self) -> Option<Arc<OnlineStore>> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
