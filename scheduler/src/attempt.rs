@@ -144,7 +144,10 @@ impl JobContext<'_> {
         Ok(Ready { plan, sink, new, begun, partitions, sequence })
     }
 
-    /// Fails an incremental attempt on a store that has lost what landed.
+    /// Notes that the store has lost what landed, and fails an attempt that must not go on then.
+    ///
+    /// Noted for every kind of run: the marker that this attempt leaves agrees with the ledger
+    /// again, and nothing would tell of the loss any more.
     async fn check_marker(
         &self,
         state: &ViewState,
@@ -152,7 +155,7 @@ impl JobContext<'_> {
         trigger: &Trigger,
     ) -> Result<(), Error> {
         let agreement = self.agreement(state.committed, stored).await?;
-        if agreement.is_sound() || !(trigger.rebuild || trigger.is_incremental()) {
+        if agreement.is_sound() {
             return Ok(());
         }
         // A rebuild begins on a store that has lost something. Once it has landed a window, another
@@ -166,7 +169,12 @@ impl JobContext<'_> {
         let agreement = agreement.to_string();
         let view = &self.held.claimed.job.view;
         ledger.mark_lost(view, &agreement).await?;
-        Err(Error::StoreLost { agreement })
+        let lost = Error::StoreLost { agreement };
+        if trigger.rebuild || trigger.is_incremental() {
+            return Err(lost);
+        }
+        self.warn(lost.to_string());
+        Ok(())
     }
 
     /// Tells whether an attempt that was not committed may have left what must not stay: rows of

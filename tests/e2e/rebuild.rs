@@ -5,6 +5,7 @@ use anyhow::Result;
 use serde_json::json;
 use tests::repo::{configuration, redis_store};
 
+use crate::redis::until;
 use crate::sample::{PROJECT, Row, Shop, at, fill, iso, landed, only_job, view};
 
 const ROWS: [Row; 3] = [
@@ -73,6 +74,29 @@ fn a_store_is_rebuilt_by_itself_where_that_is_set() -> Result<()> {
     assert_eq!(only_job(&report)["receipt"]["written"], 3, "{report}");
     assert_eq!(shop.stored()?, landed("v", &ROWS));
     assert_eq!(shop.intervals("v")?, [(at(0), at(20))]);
+    Ok(())
+}
+
+/// The windows after the loss land and leave a marker; what the first ones wrote is gone.
+#[test]
+fn a_loss_between_the_windows_of_a_run_is_not_covered_up_by_the_later_ones() -> Result<()> {
+    const ROWS_PER_WINDOW: i64 = 60;
+    let shop = Shop::new([view("v")])?;
+    let mut settings = configuration(PROJECT, redis_store(shop.redis.port()));
+    settings["tidegate"] = json!({ "max_rows_per_second": 100 });
+    shop.repo.configure(&settings)?;
+    let rows: Vec<Row> = (0..4 * ROWS_PER_WINDOW).map(|n| (n, at(0) + n * 60_000_000, n)).collect();
+    fill(&shop.repo, "v", &rows)?;
+    let mut run = shop.repo.spawn(&["materialize", &iso(at(0)), &iso(at(4)), "--window", "1h"])?;
+    // The first window is committed, and those after it take half a second each.
+    until("a window has landed", || Ok(!shop.intervals("v")?.is_empty()))?;
+    shop.redis.command(&["FLUSHALL"])?;
+    run.wait()?;
+    assert!(shop.stored()?.len() < rows.len(), "the first window's rows are gone");
+    let line = ["materialize-incremental", &iso(at(5))];
+    shop.repo.run(&line)?.with_code(1)?.says("v: refused:")?;
+    shop.repo.run(&[&line[..], &["--rebuild"]].concat())?.with_code(0)?;
+    assert_eq!(shop.stored()?, landed("v", &rows));
     Ok(())
 }
 
