@@ -2,9 +2,15 @@
 //!
 //! Only what the suites vary. Where the messages go is in `registry.rs`.
 
+use std::collections::BTreeMap;
+
 use feast::{ValueType, ViewKind};
 
 use crate::wire::{Message, timestamp};
+
+mod service;
+
+pub use service::{Part, Service};
 
 /// When every view was created, unless a test says otherwise: 2023-12-01T00:00:00Z.
 pub const CREATED_MICROS: i64 = 1_701_388_800_000_000;
@@ -29,11 +35,14 @@ impl Project {
 
     /// Adds a feature service of whole views or parts of them.
     #[must_use]
-    pub fn service(mut self, name: &str, parts: &[(&str, &[&str])]) -> Self {
-        let parts = parts.iter().map(|(view, features)| {
-            ((*view).to_owned(), features.iter().map(|&name| name.to_owned()).collect())
-        });
-        self.services.push(Service { name: name.to_owned(), parts: parts.collect() });
+    pub fn service(self, name: &str, parts: &[(&str, &[&str])]) -> Self {
+        self.service_of(name, parts.iter().map(|(view, features)| Part::new(view, features)))
+    }
+
+    /// Adds a feature service of parts that may have other names.
+    #[must_use]
+    pub fn service_of(mut self, name: &str, parts: impl IntoIterator<Item = Part>) -> Self {
+        self.services.push(Service { name: name.to_owned(), parts: parts.into_iter().collect() });
         self
     }
 
@@ -41,10 +50,12 @@ impl Project {
     #[must_use]
     pub fn entities(&self) -> Vec<(String, Vec<u8>)> {
         let mut entities = vec![self.entity("__dummy", "__dummy_id", ValueType::String)];
-        for (key, value_type) in self.views.iter().flat_map(|view| &view.keys) {
-            let name = entity_name(key);
-            if entities.iter().all(|(held, _)| *held != name) {
-                entities.push(self.entity(&name, key, *value_type));
+        for view in &self.views {
+            for (key, value_type) in &view.keys {
+                let name = view.entity_name(key);
+                if entities.iter().all(|(held, _)| *held != name) {
+                    entities.push(self.entity(&name, key, *value_type));
+                }
             }
         }
         entities
@@ -57,39 +68,6 @@ impl Project {
             .text(4, join_key)
             .text(9, &self.name);
         (name.to_owned(), Message::new().message(1, &spec).into_bytes())
-    }
-}
-
-/// The entity of a join key.
-fn entity_name(join_key: &str) -> String {
-    format!("{join_key}_entity")
-}
-
-/// A feature service.
-#[derive(Clone, Debug)]
-pub struct Service {
-    /// Its name.
-    pub name: String,
-    /// Views and the features taken from each, in order.
-    pub parts: Vec<(String, Vec<String>)>,
-}
-
-impl Service {
-    /// Its message.
-    #[must_use]
-    pub fn encode(&self, project: &Project) -> Vec<u8> {
-        let mut spec = Message::new().text(1, &self.name).text(2, &project.name);
-        for (name, features) in &self.parts {
-            let mut projection = Message::new().text(1, name);
-            let view = project.views.iter().find(|view| view.name == *name);
-            for feature in features {
-                let field = view.and_then(|view| view.features.iter().find(|(f, _)| f == feature));
-                let value_type = field.map_or(ValueType::Invalid, |(_, value_type)| *value_type);
-                projection = projection.message(2, &field_spec(feature, value_type));
-            }
-            spec = spec.message(3, &projection);
-        }
-        Message::new().message(1, &spec).into_bytes()
     }
 }
 
@@ -106,8 +84,18 @@ pub struct View {
     pub features: Vec<(String, ValueType)>,
     /// Path of the source.
     pub path: String,
+    /// Event time column.
+    pub time_column: String,
     /// Created time column.
     pub created_column: Option<String>,
+    /// Name of the push source by which its rows come as well.
+    pub push_source: Option<String>,
+    /// For an on-demand view: names and types of the values that a request gives it.
+    pub request_fields: Vec<(String, ValueType)>,
+    /// For an on-demand view: the views that it reads, with features and their types.
+    pub inputs: Vec<(String, Vec<(String, ValueType)>)>,
+    /// Names of entities by join key; `<join key>_entity` for those that are not here.
+    pub entity_names: BTreeMap<String, String>,
     /// Tags.
     pub tags: Vec<(String, String)>,
     /// ttl; 0 for none.
@@ -140,7 +128,12 @@ impl View {
             keys: vec![("id".to_owned(), ValueType::Int64)],
             features: features.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect(),
             path: path.to_owned(),
+            time_column: "ts".to_owned(),
             created_column: None,
+            push_source: None,
+            request_fields: Vec::new(),
+            inputs: Vec::new(),
+            entity_names: BTreeMap::new(),
             tags: Vec::new(),
             ttl_seconds: 0,
             online: true,
@@ -175,6 +168,19 @@ impl View {
         self
     }
 
+    /// Names the push source by which rows come as well.
+    #[must_use]
+    pub fn pushed(mut self, source: &str) -> Self {
+        self.push_source = Some(source.to_owned());
+        self
+    }
+
+    /// The entity of a join key.
+    fn entity_name(&self, join_key: &str) -> String {
+        let name = self.entity_names.get(join_key);
+        name.cloned().unwrap_or_else(|| format!("{join_key}_entity"))
+    }
+
     /// Its message.
     #[must_use]
     pub fn encode(&self, project: &str) -> Vec<u8> {
@@ -198,6 +204,9 @@ impl View {
             spec = spec.message(6, &Message::new().number(1, self.ttl_seconds));
         }
         spec = self.entity_columns(spec.message(7, &self.source(project)), 12);
+        if let Some(source) = self.stream_source(project) {
+            spec = spec.message(9, &source);
+        }
         spec = spec.number(13, i64::from(self.offline)).number(20, i64::from(self.disabled));
         if self.has_source_views {
             spec = spec.message(14, &Message::new().text(1, "parent"));
@@ -225,6 +234,17 @@ impl View {
         for (name, value_type) in &self.features {
             spec = spec.message(3, &field_spec(name, *value_type));
         }
+        for (view, features) in &self.inputs {
+            let mut projection = Message::new().text(1, view);
+            for (name, value_type) in features {
+                projection = projection.message(2, &field_spec(name, *value_type));
+            }
+            spec = spec.message(4, &map_entry(view, &Message::new().message(3, &projection)));
+        }
+        if let Some(request) = self.request_source(project) {
+            let name = self.request_name();
+            spec = spec.message(4, &map_entry(&name, &Message::new().message(2, &request)));
+        }
         spec.text(11, "python")
             .number(12, i64::from(self.online))
             .number(19, i64::from(self.disabled))
@@ -237,7 +257,7 @@ impl View {
             return spec.text(entities, "__dummy");
         }
         for (key, _) in &self.keys {
-            spec = spec.text(entities, &entity_name(key));
+            spec = spec.text(entities, &self.entity_name(key));
         }
         spec
     }
@@ -252,16 +272,47 @@ impl View {
         spec
     }
 
-    /// The source's message.
+    /// The messages of its sources: of files, by push, and by request.
     #[must_use]
-    pub fn source(&self, project: &str) -> Message {
+    pub fn sources(&self, project: &str) -> Vec<Message> {
+        let batch = (self.kind != ViewKind::OnDemand).then(|| self.source(project));
+        let others = [self.stream_source(project), self.request_source(project)];
+        batch.into_iter().chain(others.into_iter().flatten()).collect()
+    }
+
+    /// The batch source's message.
+    fn source(&self, project: &str) -> Message {
         Message::new()
             .number(1, 1)
-            .text(3, "ts")
+            .text(3, &self.time_column)
             .text(5, self.created_column.as_deref().unwrap_or_default())
             .message(11, &Message::new().text(2, &self.path))
             .text(20, &format!("{}_source", self.name))
             .text(21, project)
+    }
+
+    /// The push source's message, if there is one.
+    fn stream_source(&self, project: &str) -> Option<Message> {
+        const PUSH: i64 = 9;
+        let name = self.push_source.as_deref()?;
+        let source = Message::new().number(1, PUSH).text(20, name).text(21, project);
+        Some(source.message(26, &self.source(project)))
+    }
+
+    /// The message of the source of what requests give, if they give anything.
+    fn request_source(&self, project: &str) -> Option<Message> {
+        const REQUEST: i64 = 7;
+        let mut options = Message::new();
+        for (name, value_type) in &self.request_fields {
+            options = options.message(3, &field_spec(name, *value_type));
+        }
+        let source = Message::new().number(1, REQUEST).message(18, &options);
+        let source = source.text(20, &self.request_name()).text(21, project);
+        (!self.request_fields.is_empty()).then_some(source)
+    }
+
+    fn request_name(&self) -> String {
+        format!("{}_request", self.name)
     }
 
     fn meta(&self) -> Message {
@@ -273,6 +324,11 @@ impl View {
         }
         meta.number(6, self.state)
     }
+}
+
+/// An entry of a map from text to a message.
+fn map_entry(key: &str, value: &Message) -> Message {
+    Message::new().text(1, key).message(2, value)
 }
 
 /// `FeatureSpecV2`.

@@ -151,7 +151,9 @@ pub fn file_bytes(project: &Project) -> Vec<u8> {
             ViewKind::Label => 19,
         };
         file = file.bytes(list, &view.encode(&project.name));
-        file = file.message(12, &view.source(&project.name));
+        for source in view.sources(&project.name) {
+            file = file.message(12, &source);
+        }
     }
     for service in &project.services {
         file = file.bytes(7, &service.encode(project));
