@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::repository::{Backend, Repository, Side, starts, tidegate};
-use crate::session::{Session, end_of, python_file};
+use crate::session::{self, end_of, python_file};
 
 const DAYS: [&str; 4] =
     ["2024-01-01T00:00:00", "2024-01-02T00:00:00", "2024-01-03T00:00:00", "2024-01-04T00:00:00"];
@@ -175,7 +175,7 @@ impl PausedApply {
         let dir = repository.path().to_owned();
         let (paused, go_on) = (dir.join("paused"), dir.join("go_on"));
         let script = python_file("paused_apply.py").display().to_string();
-        let mut session = Session::start()?;
+        let mut session = session::start()?;
         let (config, marks) = (repository.config(Side::Ours), [paused.clone(), go_on.clone()]);
         let thread = thread::spawn(move || {
             let [paused, go_on] = marks.map(|path| path.display().to_string());

@@ -9,7 +9,7 @@ use harness::{Postgres, Redis, tidegate_bin};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::session::{Ran, Session, end_of, python_file};
+use crate::session::{self, Ran, Session, end_of, python_file};
 
 /// Which of the two configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Repository {
             );
             fs::write(dir.path().join(format!("{}.yaml", side.name())), text)?;
         }
-        let mut session = Session::start()?;
+        let mut session = session::start()?;
         let target = dir.path().join("data").display().to_string();
         session.script(data, &[&target, &seed.to_string()])?;
         Ok(Self { dir, backend, session })

@@ -14,4 +14,5 @@ pub mod parquet;
 pub mod registry;
 pub mod repo;
 pub mod serving;
+pub mod session;
 pub mod wire;

@@ -1,6 +1,6 @@
 //! A process that has Feast imported, and runs commands and scripts on request.
 //!
-//! Importing Feast costs three seconds of processor time; see `python/session.py`.
+//! Importing Feast costs three seconds of processor time; see `tests/python/session.py`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -10,13 +10,10 @@ use anyhow::{Context, Result, ensure};
 use harness::Feast;
 use serde_json::{Value, json};
 
-/// The Python files of this suite.
-pub(crate) fn python_file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("compat/python").join(name)
-}
-
 /// The process. It ends when its input does, so with the test at the latest.
-pub(crate) struct Session {
+#[derive(Debug)]
+pub struct Session {
+    scripts: PathBuf,
     child: Child,
     requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
@@ -24,21 +21,29 @@ pub(crate) struct Session {
 
 /// What a command came to.
 #[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: i64,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+pub struct Ran {
+    /// The exit code.
+    pub code: i64,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained of.
+    pub stderr: String,
 }
 
 impl Session {
-    /// Starts the process; makes Feast's environment first when there is none yet.
-    pub(crate) fn start() -> Result<Self> {
+    /// Starts the process, for the scripts of a directory; makes Feast's environment first when
+    /// there is none yet.
+    ///
+    /// # Errors
+    /// When the environment cannot be made, or its Python not be started.
+    pub fn start(scripts: impl Into<PathBuf>) -> Result<Self> {
         let feast = Feast::require()?;
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/session.py");
         let mut child = Command::new(feast.python())
             // Without the scripts' own directory in the path: Feast imports a repository's
             // definitions by name, and would find ours first.
             .arg("-P")
-            .arg(python_file("session.py"))
+            .arg(program)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Feast's SQLite store shifts event times by the process's zone.
@@ -49,11 +54,14 @@ impl Session {
             .context("failed to start Feast's Python")?;
         let requests = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().context("its output is piped")?);
-        Ok(Self { child, requests, answers })
+        Ok(Self { scripts: scripts.into(), child, requests, answers })
     }
 
     /// Runs a program, `feast` or a script, in a directory and gives what it came to.
-    pub(crate) fn run(
+    ///
+    /// # Errors
+    /// When the process has ended; a program that fails is an exit code.
+    pub fn run(
         &mut self,
         program: &str,
         arguments: &[&str],
@@ -79,9 +87,12 @@ impl Session {
         Ok(Ran { code, stdout: text("stdout"), stderr: text("stderr") })
     }
 
-    /// Runs one of this suite's scripts and gives the JSON it prints.
-    pub(crate) fn script(&mut self, name: &str, arguments: &[&str]) -> Result<Value> {
-        let path = python_file(name).display().to_string();
+    /// Runs one of the scripts and gives the JSON it prints.
+    ///
+    /// # Errors
+    /// When it fails, or prints no JSON.
+    pub fn script(&mut self, name: &str, arguments: &[&str]) -> Result<Value> {
+        let path = self.scripts.join(name).display().to_string();
         let ran = self.run(&path, arguments, Path::new("/"), &[])?;
         ensure!(ran.code == 0, "`{name}` failed: {}", end_of(&ran.stderr));
         if ran.stdout.is_empty() {
@@ -102,7 +113,8 @@ impl Drop for Session {
 }
 
 /// The last lines of a text: a Python traceback has its reason at the end.
-pub(crate) fn end_of(text: &str) -> String {
+#[must_use]
+pub fn end_of(text: &str) -> String {
     const LINES_MAX: usize = 12;
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LINES_MAX)..].join("\n")
