@@ -1,0 +1,19 @@
+//! `tidegate serve` as a black box: what it answers, to whom, and what it does when Redis fails.
+//!
+//! The measure is the real Feast 0.67: pairs of requests and answers that were recorded from it,
+//! its own Python client, and a naive reference where the two are meant to differ. Deliberately
+//! absent: how fast it is (see `benches`).
+
+mod caller;
+mod differences;
+mod http;
+mod order;
+mod property;
+mod recorded;
+mod reference;
+mod server;
+mod site;
+mod store;
+mod svc;
+mod table;
+mod world;
