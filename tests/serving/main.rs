@@ -5,15 +5,20 @@
 //! absent: how fast it is (see `benches`).
 
 mod caller;
+mod crowd;
 mod differences;
+mod fault;
+mod grpc;
 mod http;
 mod order;
 mod property;
 mod recorded;
 mod reference;
 mod server;
+mod settings;
 mod site;
 mod store;
 mod svc;
 mod table;
+mod wait;
 mod world;

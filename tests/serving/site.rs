@@ -63,6 +63,14 @@ impl Site {
         self.repo.configure(&all)
     }
 
+    /// Has the registry read again every second, so that what becomes of it is seen soon.
+    pub(crate) fn read_registry_often(&self) -> Result<()> {
+        let path = self.repo.path("feature_store.yaml");
+        let mut all: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+        all["registry"] = json!({ "path": "data/registry.db", "cache_ttl_seconds": 1 });
+        self.repo.configure(&all)
+    }
+
     /// Stores a row.
     pub(crate) fn put(&self, row: &Row) -> Result<()> {
         put(&self.redis, &self.project.name, row)

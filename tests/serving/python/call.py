@@ -1,0 +1,49 @@
+"""Calls a feature server over gRPC with Feast's own stubs and messages: call.py PORT FILE.
+
+FILE is a JSON list of [service, method, request]; the service "health" is that of gRPC itself.
+Prints a JSON list of {"code": …, "response": …}, messages as the recording has them.
+"""
+
+import json
+import sys
+
+import grpc
+from feast.protos.feast.serving import GrpcServer_pb2_grpc, ServingService_pb2, ServingService_pb2_grpc
+from google.protobuf.json_format import MessageToDict, ParseDict
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+# Longer than any answer takes here.
+TIMEOUT_SECONDS = 30
+STUBS = {
+    "GrpcFeatureServer": GrpcServer_pb2_grpc.GrpcFeatureServerStub,
+    "feast.serving.ServingService": ServingService_pb2_grpc.ServingServiceStub,
+    "health": health_pb2_grpc.HealthStub,
+}
+REQUESTS = {
+    "GetOnlineFeatures": ServingService_pb2.GetOnlineFeaturesRequest,
+    "GetFeastServingInfo": ServingService_pb2.GetFeastServingInfoRequest,
+    "Check": health_pb2.HealthCheckRequest,
+}
+
+
+def call(channel, service, method, request):
+    """One call, and what came of it."""
+    message = ParseDict(request, REQUESTS[method]())
+    try:
+        response = getattr(STUBS[service](channel), method)(message, timeout=TIMEOUT_SECONDS)
+    except grpc.RpcError as error:
+        return {"code": error.code().name, "details": error.details()}
+    return {"code": "OK", "response": MessageToDict(response, preserving_proto_field_name=True)}
+
+
+def main(port, path):
+    with open(path) as file:
+        calls = json.load(file)
+    # Nothing of the machine's may come between.
+    options = [("grpc.enable_http_proxy", 0)]
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+        print(json.dumps([call(channel, *asked) for asked in calls]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
