@@ -86,7 +86,9 @@ pub(crate) struct Caller {
 impl Caller {
     /// One who asks at a port.
     pub(crate) fn new(port: u16) -> Result<Self> {
-        let client = Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+        // A connection each, so that no answer depends on what was asked before.
+        let client =
+            Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(TIMEOUT).build()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { client, runtime, port })
     }

@@ -28,9 +28,13 @@ fn replay(mode: Mode) -> Result<()> {
     let caller = Caller::new(server.http())?;
     let mut wrong = Vec::new();
     for pair in pairs()? {
-        let answer = caller.ask(&pair.request).with_context(|| server.log())?;
-        if let Err(reason) = judge(&pair, &answer, mode) {
-            wrong.push(format!("{}: {reason:#}\n  {answer:?}", pair.name));
+        match caller.ask(&pair.request) {
+            Ok(answer) => {
+                if let Err(reason) = judge(&pair, &answer, mode) {
+                    wrong.push(format!("{}: {reason:#}\n  {answer:?}", pair.name));
+                }
+            }
+            Err(error) => wrong.push(format!("{}: {error:#}\n{}", pair.name, server.log())),
         }
     }
     ensure!(wrong.is_empty(), "{} pairs, {mode:?}:\n{}", wrong.len(), wrong.join("\n"));

@@ -124,7 +124,7 @@ impl Table {
     /// The same with each value in our spelling.
     pub(crate) fn respelled(mut self) -> Result<Self> {
         for value in self.columns.iter_mut().flat_map(|column| &mut column.values) {
-            *value = serde_json::from_str::<Value>(value)?.to_string();
+            *value = respelled(value)?;
         }
         Ok(self)
     }
@@ -146,6 +146,21 @@ impl Table {
         }
         Ok(self)
     }
+}
+
+/// JSON in our spelling. Numbers are read to the last digit, which `serde_json` alone does not do.
+fn respelled(json: &str) -> Result<String> {
+    if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(json) {
+        let items: Vec<_> =
+            items.iter().map(|item| respelled(item.get())).collect::<Result<_>>()?;
+        return Ok(format!("[{}]", items.join(",")));
+    }
+    let is_number = json.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    Ok(match is_number && json.contains(['.', 'e', 'E']) {
+        true => Value::from(json.parse::<f64>()?).to_string(),
+        false if is_number => json.to_owned(),
+        false => serde_json::from_str::<Value>(json)?.to_string(),
+    })
 }
 
 fn is_join_key(name: &str) -> bool {
@@ -170,6 +185,17 @@ mod tests {
         assert_eq!(table.columns[2].values, ["1.0", "-0.0"]);
         assert_eq!(table.clone().sorted().names(), ["driver_id", "a", "b"]);
         assert_eq!(table.respelled()?.columns[1].values[0], Value::from(1e300).to_string());
+        Ok(())
+    }
+
+    #[test]
+    fn numbers_are_read_to_the_last_digit() -> Result<()> {
+        for exact in ["3.4028234663852886e+38", "0.10000000149011612", "5e-324", "-0.0"] {
+            let number: f64 = exact.parse()?;
+            assert_eq!(respelled(exact)?, Value::from(number).to_string());
+        }
+        assert_eq!(respelled("[1, 1.50, \"a\\u0062\", null]")?, "[1,1.5,\"ab\",null]");
+        assert_eq!(respelled("9223372036854775808")?, "9223372036854775808");
         Ok(())
     }
 
