@@ -1,6 +1,7 @@
 //! The differences over gRPC.
 //!
-//! Codes are those of gRPC for the same mistake over HTTP, in both modes: Feast's own clients read none.
+//! Codes are those of gRPC for the same mistake over HTTP, in both modes: Feast's own clients read
+//! none.
 
 use super::{BOTH, Difference, FEAST_PRESENT, GONE, OLD, Ours, P, STRICT};
 

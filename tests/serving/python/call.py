@@ -8,7 +8,11 @@ import json
 import sys
 
 import grpc
-from feast.protos.feast.serving import GrpcServer_pb2_grpc, ServingService_pb2, ServingService_pb2_grpc
+from feast.protos.feast.serving import (
+    GrpcServer_pb2_grpc,
+    ServingService_pb2,
+    ServingService_pb2_grpc,
+)
 from google.protobuf.json_format import MessageToDict, ParseDict
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 

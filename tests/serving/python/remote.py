@@ -6,9 +6,9 @@ remote.py REPOSITORY VERB, where `direct.yaml` has the Redis itself and `remote.
   read  prints JSON {"direct": …, "remote": …}: columns of the service as each store answers
 """
 
+import base64
 import datetime as dt
 import decimal
-import base64
 import json
 import os
 import sys
