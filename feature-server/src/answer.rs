@@ -105,3 +105,6 @@ fn note(found: &mut Found, status: Status) {
         Status::OutsideMaxAge => found.stale += 1,
     }
 }
+
+#[cfg(test)]
+mod tests;

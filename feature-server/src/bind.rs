@@ -163,3 +163,124 @@ fn missing(entity: &EntityColumn) -> Error {
     let view = entity.view.clone().unwrap_or_default();
     Error::MissingJoinKey { key: entity.name.clone(), view }
 }
+
+#[cfg(test)]
+mod tests {
+    use feast::registry::Snapshot;
+    use feast::{Entity, FeatureView, Field, JoinKey, ValueType};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::plan::{OldVersions, Project, Reference, plan};
+    use crate::request::Wanted;
+    use crate::settings::OnDemand;
+
+    fn view(name: &str, keys: &[(&str, ValueType)]) -> FeatureView {
+        let field = Field {
+            name: name.to_uppercase(),
+            value_type: ValueType::Double,
+            vector_length: 0,
+            vector_index: false,
+        };
+        let key =
+            |&(name, value_type): &(&str, ValueType)| JoinKey { name: name.to_owned(), value_type };
+        FeatureView {
+            name: name.to_owned(),
+            features: vec![field],
+            join_keys: keys.iter().map(key).collect(),
+            ..FeatureView::default()
+        }
+    }
+
+    fn plan_of(views: &[&str]) -> Plan {
+        let (id, other) = (("id", ValueType::Int64), ("other", ValueType::String));
+        let snapshot = Snapshot {
+            views: vec![view("one", &[id]), view("pair", &[other, id]), view("all", &[])],
+            entities: vec![Entity {
+                name: "driver".to_owned(),
+                join_key: "id".to_owned(),
+                value_type: None,
+            }],
+            services: Vec::new(),
+        };
+        let project = Project {
+            name: "p".to_owned(),
+            versioning: false,
+            serialization_version: 3,
+            on_demand: OnDemand::Null,
+            features_max: 9,
+        };
+        let names = views.iter().map(|view| format!("{view}:{}", view.to_uppercase())).collect();
+        let references = Reference::of(&Wanted::Features(names), "p", &snapshot);
+        let references = references.expect("references");
+        plan(&project, &snapshot, &OldVersions::new(), &references, false).expect("a plan")
+    }
+
+    fn entities(columns: &[(&str, Value)]) -> Vec<(String, Values)> {
+        let column = |(name, values): &(&str, Value)| {
+            let values = values.as_array().expect("a list").clone();
+            ((*name).to_owned(), Values::Json(values))
+        };
+        columns.iter().map(column).collect()
+    }
+
+    fn key(join_keys: &[(&str, ValueType)], values: &[KeyValue]) -> Vec<u8> {
+        let keys = view("v", join_keys).join_keys;
+        let layout = entity_key::EntityKeyLayout::new(&keys, 3).expect("a layout");
+        entity_key::serialize(&layout, values).expect("a key")
+    }
+
+    #[test]
+    fn rows_become_keys_and_columns_come_back_in_the_requests_order() {
+        let plan = plan_of(&["pair", "one", "all"]);
+        let request = entities(&[
+            ("unknown", json!([1, 2])),
+            ("other", json!(["x", 5])),
+            ("driver", json!([7, "8"])),
+        ]);
+        let bound = bind(&plan, &request, 2, Coercion::Strict).expect("entities");
+        let names: Vec<&str> = bound.columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!((names, bound.rows), (vec!["other", "id"], 2));
+        let (id, other) = (("id", ValueType::Int64), ("other", ValueType::String));
+        let pair = |text: &str, number| {
+            key(&[id, other], &[KeyValue::Integer(number), KeyValue::Text(text.to_owned())])
+        };
+        assert_eq!(bound.keys[0], Some(vec![pair("x", 7), pair("5", 8)]));
+        let single = |number| key(&[id], &[KeyValue::Integer(number)]);
+        assert_eq!(bound.keys[1], Some(vec![single(7), single(8)]));
+        assert_eq!(bound.keys[2], Some(vec![key(&[], &[]); 2]));
+    }
+
+    #[test]
+    fn views_without_entities_have_a_row_without_any() {
+        let bound = bind(&plan_of(&["all"]), &[], 9, Coercion::Strict).expect("it needs none");
+        assert_eq!((bound.rows, bound.columns.len()), (1, 0));
+    }
+
+    #[test]
+    fn what_is_wrong_with_entities_is_said_with_column_and_row() {
+        for (view, columns, says) in [
+            ("one", vec![], "`entities` lacks `id`, the join key of feature view `one`"),
+            ("one", vec![("other", json!(["x"]))], "lacks `id`"),
+            ("one", vec![("id", json!([]))], "no rows"),
+            ("one", vec![("id", json!([1, 2])), ("zz", json!([1]))], "`zz` has 1 values"),
+            ("one", vec![("id", json!([1, null]))], "entity `id`, row 1"),
+            ("one", vec![("id", json!([1])), ("driver", json!([1]))], "name the same entity"),
+            ("one", vec![("id", json!([1, 2, 3, 4]))], "4 entities"),
+            ("pair", vec![("id", json!([1]))], "lacks `other`"),
+        ] {
+            let request = entities(&columns);
+            let error = bind(&plan_of(&[view]), &request, 3, Coercion::Strict).expect_err(says);
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn half_a_key_finds_nothing_where_feast_is_wanted() {
+        let request = entities(&[("id", json!([1.5]))]);
+        let bound = bind(&plan_of(&["pair"]), &request, 9, Coercion::Feast).expect("it is taken");
+        assert_eq!(bound.keys, [None]);
+        let error = bind(&plan_of(&["pair"]), &[], 9, Coercion::Feast).expect_err("nothing is");
+        assert!(matches!(error, Error::MissingJoinKey { .. }));
+    }
+}

@@ -82,6 +82,10 @@ impl FeatureServer {
     }
 
     async fn write(&self, views: &[&FeatureView], rows: &Rows) -> Result<(), Error> {
+        // Feast's clients send no columns for no rows.
+        if rows.is_empty() {
+            return Ok(());
+        }
         let count = self.count(rows)?;
         let ready = views.iter().map(|view| self.ready(view, rows, count));
         let ready = ready.collect::<Result<Vec<_>, _>>()?;

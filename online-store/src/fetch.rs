@@ -93,6 +93,15 @@ impl FetchedRow {
     }
 }
 
+impl<'a> FromIterator<Option<&'a [u8]>> for FetchedRow {
+    fn from_iter<I: IntoIterator<Item = Option<&'a [u8]>>>(cells: I) -> Self {
+        let cells = cells.into_iter();
+        let mut row = Self::builder(cells.size_hint().0);
+        cells.for_each(|cell| row.push(cell));
+        row.build()
+    }
+}
+
 /// About what a number takes as a serialized value.
 const CELL_BYTES: usize = 12;
 

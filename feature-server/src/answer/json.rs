@@ -14,6 +14,9 @@ use crate::plan::{Column, Source};
 
 /// What an entity column has for an event time.
 const EPOCH: &[u8] = b"\"1970-01-01T00:00:00Z\"";
+/// A timestamp of the smallest number, by which Feast stores a null one and which it answers as it
+/// is.
+const NULL_TIMESTAMP: &[u8] = &[0x40, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01];
 /// About what a value takes with its status and its event time.
 const VALUE_BYTES: usize = 56;
 

@@ -1,5 +1,6 @@
 //! The answer as the message of Feast's gRPC services; values are shares of what was read.
 
+use bytes::Bytes;
 use feast::serving::{
     FeatureList, FeatureVector, FeatureViewMetadata, FieldStatus, GetOnlineFeaturesResponse,
     GetOnlineFeaturesResponseMetadata, Timestamp,
@@ -48,8 +49,9 @@ impl Answer {
         for row in 0..rows {
             let cell = self.cell(column, row);
             let stored = self.stored(column, row, cell).and_then(|(row, at)| row.cell_bytes(at));
-            // One form of null, however it was stored.
-            let value = stored.filter(|value| !is_null(value)).unwrap_or_default();
+            // One form of null, however it was stored; Feast gives what is there.
+            let is_kept = |value: &Bytes| self.settings.is_feast() || !is_null(value);
+            let value = stored.filter(is_kept).unwrap_or_default();
             vector.values.push(value);
             vector.statuses.push(self.told(cell.status) as i32);
             let (seconds, nanos) = cell.event_time;

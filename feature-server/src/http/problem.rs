@@ -18,19 +18,38 @@ use crate::error::Error;
 /// Seconds after which an outside system may be there again.
 const LATER: u32 = 1;
 
+/// What Feast's client makes an exception of.
+#[derive(Clone, Debug)]
+struct Exception {
+    /// The status that Feast answers it with.
+    status: u16,
+    class: &'static str,
+    message: String,
+}
+
 /// An answer that is no success; `guard::finish` writes its body.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
     problem: Problem,
     retry_after: Option<u32>,
-    /// Class and message of Feast's exception, where its client knows one.
-    feast: Option<(&'static str, String)>,
+    /// Feast's exception, where its client knows one.
+    feast: Option<Exception>,
 }
 
 impl Refusal {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
         let retry_after = code.is_retryable().then_some(LATER);
         Self { problem: Problem::new(code, detail), retry_after, feast: None }
+    }
+
+    /// An error of a write, for which Feast knows one class more.
+    pub(super) fn of_write(error: Error) -> Self {
+        let is_view = matches!(error, Error::UnknownView { .. });
+        let mut refusal = Self::from(error);
+        if let Some(exception) = refusal.feast.as_mut().filter(|_| is_view) {
+            exception.class = "FeastObjectNotFoundException";
+        }
+        refusal
     }
 
     /// Writes the body.
@@ -40,8 +59,9 @@ impl Refusal {
         is_feast: bool,
         allow: Option<HeaderValue>,
     ) -> Response {
-        let status = StatusCode::from_u16(self.problem.status);
-        let status = status.expect("the table has HTTP statuses");
+        let exception = self.feast.filter(|_| is_feast);
+        let status = exception.as_ref().map_or(self.problem.status, |exception| exception.status);
+        let status = StatusCode::from_u16(status).expect("the tables have HTTP statuses");
         let mut headers = HeaderMap::new();
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
@@ -52,8 +72,8 @@ impl Refusal {
         if self.problem.code == Code::Unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(daemon::auth::CHALLENGE));
         }
-        let (kind, body) = match self.feast.filter(|_| is_feast) {
-            Some((class, message)) => {
+        let (kind, body) = match exception {
+            Some(Exception { class, message, .. }) => {
                 let inner = json!({"module": "feast.errors", "class": class, "message": message});
                 ("application/json", serde_json::to_string(&inner.to_string()))
             }
@@ -118,23 +138,13 @@ pub(super) async fn other_method() -> Refusal {
 ///
 /// # Source
 /// Feast 0.67, `feast.errors`.
-fn of_feast(error: &Error) -> Option<(&'static str, String)> {
-    Some(match error {
-        Error::UnknownView { view, project } => (
-            "FeatureViewNotFoundException",
-            format!("Feature view {view} does not exist in project {project}"),
-        ),
-        Error::UnknownService { service, project } => (
-            "FeatureServiceNotFoundException",
-            format!("Feature service {service} does not exist in project {project}"),
-        ),
-        Error::UnknownPushSource { source_name, .. } => {
-            ("PushSourceNotFoundException", format!("Unable to find push source '{source_name}'."))
-        }
-        Error::Collision { name } => (
-            "FeatureNameCollisionError",
-            format!("Duplicate features named {name} found; ask for full feature names."),
-        ),
+fn of_feast(error: &Error) -> Option<Exception> {
+    let (status, class) = match error {
+        Error::UnknownView { .. } => (404, "FeatureViewNotFoundException"),
+        Error::UnknownService { .. } => (404, "FeatureServiceNotFoundException"),
+        Error::UnknownPushSource { .. } => (422, "PushSourceNotFoundException"),
+        Error::Collision { .. } => (500, "FeatureNameCollisionError"),
         _ => return None,
-    })
+    };
+    Some(Exception { status, class, message: chain(error) })
 }

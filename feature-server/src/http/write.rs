@@ -53,6 +53,7 @@ pub(super) async fn write_to_online_store(
 ) -> Result<Response, Refusal> {
     let body = body?;
     let WriteToOnlineStore { feature_view_name, df } = parse(&body)?;
-    door.server.write_to_view(&feature_view_name, &df.into_rows()).await?;
+    let written = door.server.write_to_view(&feature_view_name, &df.into_rows()).await;
+    written.map_err(Refusal::of_write)?;
     Ok(([(CONTENT_TYPE, "application/json")], "null").into_response())
 }

@@ -3,10 +3,10 @@
 //! All views of an entity share a hash, so an entity is one `HMGET` however many views are asked
 //! for; its arguments but the key are the same for every request and are written once.
 
-use futures::future::join_all;
 use model::{OnlineView, ViewRef};
 
 use super::lane::Reply;
+use super::own::{self, Own};
 use super::reply::{self, Failure};
 use super::{Place, RedisStore, wire};
 use crate::error::Error;
@@ -68,15 +68,18 @@ impl RedisFields {
 }
 
 impl RedisStore {
-    /// Asks every server that holds keys whether it answers and has loaded its data.
+    /// Asks every server that holds keys whether it answers and has loaded its data, over the
+    /// connections that rows are read on: another one may be lost without anybody's noticing.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
-        self.repeat(|| async {
-            let servers = self.connection.servers();
-            let ping = |place| self.connection.command_on(&servers, place, "PING", Vec::new());
-            let answers = join_all((0..servers.list().len()).map(ping)).await;
-            answers.into_iter().try_for_each(|answer| answer.map(drop))
-        })
-        .await
+        let own = Own::new(&ViewRef { project: String::new(), storage_name: String::new() });
+        let slots = own::slots_of_all(&self.connection.servers());
+        let keys: Vec<Vec<u8>> = slots.into_iter().map(|slot| own.marker(slot)).collect();
+        let write = |buffer: &mut Vec<u8>, _, _| {
+            wire::command(buffer, 1);
+            wire::argument(buffer, b"PING");
+        };
+        let read = |address: &str, _, reply: Reply<'_>| reply::status(address, reply);
+        self.each(&keys, None, None, write, read).await.map(drop)
     }
 
     /// Reads the rows of all groups, one after the other.

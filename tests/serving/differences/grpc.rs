@@ -3,7 +3,7 @@
 //! Codes are those of gRPC for the same mistake over HTTP, in both modes: Feast's own clients read
 //! none.
 
-use super::{BOTH, Difference, FEAST_PRESENT, GONE, OLD, Ours, P, STRICT};
+use super::{BOTH, COMPAT, Difference, FEAST_PRESENT, GONE, OLD, Ours, P, STRICT};
 
 /// The list.
 pub(super) const LIST: &[Difference] = &[
@@ -22,11 +22,25 @@ pub(super) const LIST: &[Difference] = &[
         why: "the view's ttl has passed",
     },
     Difference {
-        pairs: &["grpc/int32_entity", "grpc/string_entity"],
+        pairs: &["grpc/int32_entity"],
+        modes: BOTH,
+        feast: "nulls that are `PRESENT`",
+        ours: Ours::Answer(DRIVER, "the features"),
+        why: "an integer of another width is the same entity",
+    },
+    Difference {
+        pairs: &["grpc/string_entity"],
         modes: STRICT,
         feast: "nulls that are `PRESENT`",
         ours: Ours::Code("INVALID_ARGUMENT"),
         why: "a value of another type is a mistake, and finds nobody",
+    },
+    Difference {
+        pairs: &["grpc/string_entity"],
+        modes: COMPAT,
+        feast: "nulls that are `PRESENT`",
+        ours: Ours::Answer(DRIVER, "the features"),
+        why: "coerced as Feast does it over HTTP",
     },
     Difference {
         pairs: &["grpc/missing_key"],
@@ -60,13 +74,13 @@ pub(super) const LIST: &[Difference] = &[
         pairs: &["grpc/serving_service_path"],
         modes: BOTH,
         feast: "`UNIMPLEMENTED`",
-        ours: Ours::Answer(SERVING_SERVICE, "the features"),
+        ours: Ours::Answer(DRIVER, "the features"),
         why: "Feast's Go and Java servers offer this service, so clients of theirs work",
     },
 ];
 
 /// One driver and one feature, as Feast's Python prints the message.
-const SERVING_SERVICE: &str = r#"{"metadata":{"feature_names":{"val":["driver_id","conv_rate"]}},
+const DRIVER: &str = r#"{"metadata":{"feature_names":{"val":["driver_id","conv_rate"]}},
 "results":[
 {"values":[{"int64_val":"1001"}],"statuses":["PRESENT"],
  "event_timestamps":["1970-01-01T00:00:00Z"]},
