@@ -95,16 +95,27 @@ impl Dataset {
         self.rows
     }
 
+    /// The join key's value in the row of a number.
+    #[must_use]
+    pub fn key(index: usize) -> i64 {
+        // Of distinct numbers, distinct keys in no order: the factor is odd.
+        (index as i64).wrapping_mul(0x9E37_79B1) & 0x7FFF_FFFF_FFFF
+    }
+
+    /// The values of a row's features, in their order.
+    #[must_use]
+    pub fn values(&self, day: Day, index: usize) -> Vec<Value> {
+        self.row(day, index).values().collect()
+    }
+
     fn row(&self, day: Day, index: usize) -> Row {
         let number = index as i64;
-        // Of distinct numbers, distinct keys in no order: the factor is odd.
-        let key = number.wrapping_mul(0x9E37_79B1) & 0x7FFF_FFFF_FFFF;
         let random = |feature: u64| mix((number as u64) << 4 | feature << 1 | day.number() as u64);
         // 24 bits are exact as float32.
         let float = |feature| (random(feature) >> 40) as f32 / 16_777_216.0;
         let integer = |feature| (random(feature) >> 44) as i64;
         Row {
-            key,
+            key: Self::key(index),
             // All of the day's rows lie within it, up to five million of them.
             micros: FIRST_MICROS + day.number() * DAY_MICROS + number % 5_000_000 * 17_000,
             floats: [float(0), float(1), float(2)],
@@ -167,12 +178,12 @@ impl Dataset {
 
 impl Row {
     fn hash(&self, layout: &Layout) -> (Vec<u8>, Vec<Pair>) {
+        layout.hash(self.key, self.micros, self.values())
+    }
+
+    fn values(&self) -> impl Iterator<Item = Value> {
         let floats = self.floats.map(Value::Float);
-        layout.hash(
-            self.key,
-            self.micros,
-            floats.into_iter().chain(self.integers.map(Value::Int64)),
-        )
+        floats.into_iter().chain(self.integers.map(Value::Int64))
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 /// `/proc` counts processor time in these, on every Linux: `USER_HZ` is part of its interface.
-const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(10);
 /// Often enough to see a peak that lasts; seldom enough to cost nothing beside what is measured.
 const POLL: Duration = Duration::from_millis(5);
 /// How much of a failed program's output is shown.
@@ -95,7 +95,8 @@ fn watch(child: &mut Child) -> Result<(bool, Option<u64>)> {
     let mut peak = None;
     loop {
         // The peak is the system's own count; the last look before the exit has it.
-        peak = fs::read_to_string(&status).ok().as_deref().and_then(high_water_mark).max(peak);
+        let text = fs::read_to_string(&status).ok();
+        peak = text.and_then(|text| memory_bytes(&text, "VmHWM:")).max(peak);
         if let Some(status) = child.try_wait()? {
             return Ok((status.success(), peak));
         }
@@ -103,10 +104,10 @@ fn watch(child: &mut Child) -> Result<(bool, Option<u64>)> {
     }
 }
 
-/// Bytes of `VmHWM` in `/proc/PID/status`; a program that has ended has none.
-fn high_water_mark(status: &str) -> Option<u64> {
+/// Bytes in a line of `/proc/PID/status`, such as `VmHWM:`; a program that has ended has none.
+pub(crate) fn memory_bytes(status: &str, name: &str) -> Option<u64> {
     const KIB: u64 = 1024;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let count: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(count * KIB)
 }
@@ -169,8 +170,8 @@ mod tests {
         assert_eq!(parse_children_ticks(stat), Some(42));
         assert_eq!(parse_children_ticks("7 (a) S 1"), None);
         let status = "Name:\tx\nVmPeak:\t  9000 kB\nVmHWM:\t  2048 kB\nVmRSS:\t 1 kB\n";
-        assert_eq!(high_water_mark(status), Some(2 << 20));
-        assert_eq!(high_water_mark("Name:\tx\nState:\tZ (zombie)\n"), None);
+        assert_eq!(memory_bytes(status, "VmHWM:"), Some(2 << 20));
+        assert_eq!(memory_bytes("Name:\tx\nState:\tZ (zombie)\n", "VmHWM:"), None);
     }
 
     #[test]

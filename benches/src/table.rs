@@ -18,19 +18,27 @@ const HEADER: [&str; 6] = ["case", "rows", "rows/s", "of raw", "CPU µs/row", "p
 pub fn table(lines: &[Line], raw: f64) -> String {
     let mut rows = vec![HEADER.map(str::to_owned)];
     rows.extend(lines.iter().map(|line| cells(line, raw)));
+    aligned(&rows)
+}
+
+/// Lines of cells below each other: the first of each line to the left, numbers to the right.
+#[must_use]
+pub fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let width = |column: usize| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
     };
-    let widths: Vec<usize> = (0..HEADER.len()).map(width).collect();
-    let aligned = |row: &[String; HEADER.len()]| {
-        let [first, rest @ ..] = row;
-        let mut text = format!("{first:<width$}", width = widths[0]);
-        for (cell, width) in rest.iter().zip(&widths[1..]) {
-            text.push_str(&format!("  {cell:>width$}"));
+    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
+    let line = |row: &[String; COLUMNS]| {
+        let mut text = String::new();
+        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+            match column {
+                0 => text.push_str(&format!("{cell:<width$}")),
+                _ => text.push_str(&format!("  {cell:>width$}")),
+            }
         }
         text
     };
-    rows.iter().map(aligned).collect::<Vec<_>>().join("\n")
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn cells(line: &Line, raw: f64) -> [String; HEADER.len()] {

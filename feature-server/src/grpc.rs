@@ -74,15 +74,22 @@ pub async fn router(door: Arc<Door>) -> Router {
     let serving = ServingServiceServer::new(services.clone()).max_decoding_message_size(bytes_max);
     let feature_server =
         GrpcFeatureServerServer::new(services).max_decoding_message_size(bytes_max);
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTOR)
-        .build_v1()
-        .expect("the descriptor is built with the program");
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTOR)
+    };
+    let built = "the descriptor is built with the program";
+    // Clients of either version are about.
+    let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<ServingServiceServer<Services>>().await;
     reporter.set_serving::<GrpcFeatureServerServer<Services>>().await;
     let guarded = Routes::new(serving).add_service(feature_server).prepare().into_axum_router();
-    let open = Routes::new(health).add_service(reflection).prepare().into_axum_router();
+    let open = Routes::new(health)
+        .add_service(v1.expect(built))
+        .add_service(v1alpha.expect(built))
+        .prepare()
+        .into_axum_router();
     // What is at no path of theirs is answered by the first.
     guarded.route_layer(from_fn_with_state(door, admit)).merge(open.reset_fallback())
 }

@@ -163,7 +163,7 @@ pub enum Error {
     #[error(transparent)]
     Jobs(#[from] jobs::Error),
     /// The online store cannot take a view.
-    #[error("failed to open the online store for view `{view}`")]
+    #[error("the online store failed view `{view}`")]
     Sink {
         /// The view.
         view: String,

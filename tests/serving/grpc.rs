@@ -102,6 +102,64 @@ fn both_services_give_the_same_and_tell_that_they_are_well() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_server_describes_its_services() -> Result<()> {
+    let mut session = Session::start(python_directory())?;
+    let site = Site::recorded(Mode::Strict)?;
+    let server = site.serve()?;
+    let asked = [("reflection", "", json!({}))];
+    let answer = call(&mut session, &site, &server, &asked)?.remove(0);
+    let services = answer.map_err(|code| anyhow::anyhow!("{code}"))?;
+    assert_eq!(services[SERVING], json!(["GetFeastServingInfo", "GetOnlineFeatures"]));
+    assert_eq!(services[PYTHON], json!(["Push", "WriteToOnlineStore", "GetOnlineFeatures"]));
+    Ok(())
+}
+
+#[test]
+fn rows_are_written_typed_and_as_text_and_older_ones_are_ignored() -> Result<()> {
+    let mut session = Session::start(python_directory())?;
+    let site = Site::recorded(Mode::Strict)?;
+    let server = site.serve()?;
+    let typed = |seconds: i64, rate: f64| {
+        json!({
+            "driver_id": { "int64_val": "4001" },
+            "event_timestamp": { "unix_timestamp_val": seconds.to_string() },
+            "conv_rate": { "double_val": rate },
+            "acc_rate": { "float_val": 0.5 },
+            "avg_daily_trips": { "int64_val": "7" },
+        })
+    };
+    let text = json!({
+        "driver_id": "4002", "event_timestamp": "2026-11-24T00:00:00Z", "conv_rate": "0.25",
+        "acc_rate": "0.5", "avg_daily_trips": "8",
+    });
+    let write = |row: Value| json!({ "feature_view_name": "driver_stats", "typed_features": row });
+    let asked = [
+        (PYTHON, "WriteToOnlineStore", write(typed(1_795_500_000, 0.75))),
+        (PYTHON, "WriteToOnlineStore", write(typed(1_795_400_000, 0.5))),
+        (PYTHON, "Push", json!({ "stream_feature_view": "driver_push", "features": text })),
+        (PYTHON, "Push", json!({ "stream_feature_view": "nobody's", "features": text })),
+        (PYTHON, "WriteToOnlineStore", write(json!({ "driver_id": { "int64_val": "1" } }))),
+        (
+            PYTHON,
+            "GetOnlineFeatures",
+            json!({
+                "features": { "val": ["driver_stats:conv_rate"] },
+                "entities": { "driver_id": { "val": [{ "int64_val": "4001" }] } },
+            }),
+        ),
+    ];
+    let answers = call(&mut session, &site, &server, &asked)?;
+    for answer in &answers[..3] {
+        assert_eq!(answer, &Ok(json!({ "status": true })));
+    }
+    assert_eq!(answers[3], Err("NOT_FOUND".to_owned()));
+    assert_eq!(answers[4], Err("INVALID_ARGUMENT".to_owned()));
+    let read = answers[5].as_ref().map_err(|code| anyhow::anyhow!("{code}"))?;
+    assert_eq!(read["results"][1]["values"], json!([{ "double_val": 0.75 }]));
+    Ok(())
+}
+
 /// Holds an answer to Feast's, or to the list.
 fn judge(call: &Call, answer: &Called, mode: Mode) -> Result<()> {
     let same = is_same(&call.answer, answer);

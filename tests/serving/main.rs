@@ -5,6 +5,7 @@
 //! absent: how fast it is (see `benches`).
 
 mod caller;
+mod command;
 mod crowd;
 mod differences;
 mod fault;
@@ -15,6 +16,7 @@ mod property;
 mod recorded;
 mod reference;
 mod remote;
+mod schema;
 mod server;
 mod settings;
 mod site;

@@ -35,7 +35,8 @@ usage: cargo xtask VERB [ARGUMENTS]
                       when missing and allowed; ARGS go to the test runner: -E 'test(late_row)'
   demo [ARGS]         makes a sample repository, materializes it and reads a row back
   bench NAME [ARGS]   runs a benchmark against the release build: materialize, wide, redis, latest,
-                      scan, pages, serve; `bench instructions [--update]` compares or records instruction counts
+                      scan, pages, serve; `bench instructions [--update]` compares or records
+                      instruction counts
   faults [ARGS]       runs schedulers through drawn histories full of faults; ARGS: --seed N,
                       --histories N, --only N
   up                  starts a local Redis and PostgreSQL until Ctrl-C and prints their URLs

@@ -64,8 +64,13 @@ impl Answer {
         for (row, cell) in cells.iter().enumerate() {
             separate(out, row);
             let value = self.stored(column, row, *cell).and_then(|(row, at)| row.cell(at));
-            write_json(value.unwrap_or_default(), out)
-                .map_err(|source| self.bad(column, source))?;
+            match value {
+                Some(NULL_TIMESTAMP) if self.settings.is_feast() => {
+                    out.extend_from_slice(i64::MIN.to_string().as_bytes());
+                }
+                _ => write_json(value.unwrap_or_default(), out)
+                    .map_err(|source| self.bad(column, source))?,
+            }
             note(&mut found, cell.status);
         }
         out.extend_from_slice(b"],\"statuses\":[");

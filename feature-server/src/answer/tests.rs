@@ -146,9 +146,7 @@ fn a_null_timestamp_is_null_unless_feast_is_wanted() {
         answer.rows = vec![Some(vec![row(), row(), row(), row()])];
         String::from_utf8(answer.to_json().expect("an answer")).expect("text")
     };
-    assert!(
-        of(Compat::Strict)
-            .contains("{\"values\":[null,null,null,null],\"statuses\":[\"NULL_VALUE\"")
-    );
+    let nulls = "{\"values\":[null,null,null,null],";
+    assert!(of(Compat::Strict).contains(nulls) && !of(Compat::Strict).contains("-922"));
     assert!(of(Compat::Feast).contains("{\"values\":[-9223372036854775808,"));
 }

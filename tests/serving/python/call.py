@@ -1,6 +1,7 @@
 """Calls a feature server over gRPC with Feast's own stubs and messages: call.py PORT FILE.
 
-FILE is a JSON list of [service, method, request]; the service "health" is that of gRPC itself.
+FILE is a JSON list of [service, method, request]; the services "health" and
+"reflection" are those of gRPC itself.
 Prints a JSON list of {"code": …, "response": …}, messages as the recording has them.
 """
 
@@ -9,12 +10,16 @@ import sys
 
 import grpc
 from feast.protos.feast.serving import (
+    GrpcServer_pb2,
     GrpcServer_pb2_grpc,
     ServingService_pb2,
     ServingService_pb2_grpc,
 )
 from google.protobuf.json_format import MessageToDict, ParseDict
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
 
 # Longer than any answer takes here.
 TIMEOUT_SECONDS = 30
@@ -27,11 +32,27 @@ REQUESTS = {
     "GetOnlineFeatures": ServingService_pb2.GetOnlineFeaturesRequest,
     "GetFeastServingInfo": ServingService_pb2.GetFeastServingInfoRequest,
     "Check": health_pb2.HealthCheckRequest,
+    "Push": GrpcServer_pb2.PushRequest,
+    "WriteToOnlineStore": GrpcServer_pb2.WriteToOnlineStoreRequest,
 }
+
+
+def reflected(channel):
+    """The services that the server says it has, with the methods of each."""
+    database = ProtoReflectionDescriptorDatabase(channel)
+    services = {}
+    for name in database.get_services():
+        file = database.FindFileContainingSymbol(name)
+        short = name.rpartition(".")[2]
+        methods = [s.method for s in file.service if s.name == short]
+        services[name] = [method.name for method in methods[0]] if methods else []
+    return {"code": "OK", "response": services}
 
 
 def call(channel, service, method, request):
     """One call, and what came of it."""
+    if service == "reflection":
+        return reflected(channel)
     message = ParseDict(request, REQUESTS[method]())
     try:
         response = getattr(STUBS[service](channel), method)(message, timeout=TIMEOUT_SECONDS)
