@@ -18,6 +18,7 @@ fn settings(repo: &Repo, limits: Limits) -> Settings {
         compat: if serve.compat_feast { Compat::Feast } else { Compat::Strict },
         expired: if serve.expired_null { Expired::Null } else { Expired::Keep },
         on_demand: if serve.on_demand_refused { OnDemand::Refuse } else { OnDemand::Null },
+        reads_replicas: serve.read_from_replicas,
         limits,
     }
 }

@@ -294,6 +294,8 @@ pub struct ServeConfig {
     pub expired_null: bool,
     /// `on_demand: refuse`: a request for an on-demand feature is refused as a whole.
     pub on_demand_refused: bool,
+    /// `read_from: replica`: features are read from Redis's replicas.
+    pub read_from_replicas: bool,
 }
 
 /// Files of a server's certificate.

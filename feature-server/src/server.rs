@@ -31,7 +31,7 @@ impl FeatureServer {
         store: OnlineStoreConfig,
         metrics: ServeMetrics,
     ) -> Self {
-        let store = Store::new(store, settings.limits.read_timeout);
+        let store = Store::new(store, &settings);
         Self { settings, catalog, store, metrics }
     }
 

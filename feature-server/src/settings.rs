@@ -43,6 +43,8 @@ pub struct Settings {
     pub expired: Expired,
     /// What is answered for an on-demand feature.
     pub on_demand: OnDemand,
+    /// Whether features are read from Redis's replicas.
+    pub reads_replicas: bool,
     /// How much one request may ask for.
     pub limits: Limits,
 }

@@ -12,6 +12,7 @@ use online_store::{Fetch, FetchedRow, OnlineStore, WriteLimits};
 use tokio::sync::Mutex;
 
 use crate::error::Error;
+use crate::settings::Settings;
 
 /// How soon after a failure another caller tries to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
@@ -38,24 +39,21 @@ pub(crate) fn limits(read_timeout: Duration) -> WriteLimits {
 pub struct Store {
     config: OnlineStoreConfig,
     read_timeout: Duration,
+    reads_replicas: bool,
     current: RwLock<Option<Arc<OnlineStore>>>,
     failed_at: Mutex<Option<Instant>>,
 }
 
 impl Store {
     /// Is not connected yet.
-    pub fn new(config: OnlineStoreConfig, read_timeout: Duration) -> Self {
-        Self { config, read_timeout, current: RwLock::default(), failed_at: Mutex::default() }
-    }
-
-    /// A store that is connected already.
-    pub fn connected(
-        config: OnlineStoreConfig,
-        store: Arc<OnlineStore>,
-        read_timeout: Duration,
-    ) -> Self {
-        let current = RwLock::new(Some(store));
-        Self { config, read_timeout, current, failed_at: Mutex::default() }
+    pub fn new(config: OnlineStoreConfig, settings: &Settings) -> Self {
+        Self {
+            config,
+            read_timeout: settings.limits.read_timeout,
+            reads_replicas: settings.reads_replicas,
+            current: RwLock::default(),
+            failed_at: Mutex::default(),
+        }
     }
 
     /// The store, connected.
@@ -76,6 +74,7 @@ impl Store {
         }
         match OnlineStore::connect(&self.config, limits(self.read_timeout)).await {
             Ok(store) => {
+                let store = if self.reads_replicas { store.reading_replicas() } else { store };
                 let store = Arc::new(store);
                 let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
                 *current = Some(Arc::clone(&store));

@@ -17,6 +17,7 @@ mod memory;
 mod nonce;
 mod own;
 mod prepare;
+mod replica;
 mod reply;
 mod route;
 mod rows;
@@ -48,12 +49,13 @@ use crate::error::Error;
 use crate::limits::WriteLimits;
 use crate::pace::Pace;
 use crate::store::{StoredRow, assert_fits};
-use connection::{Connection, Link, Server, Servers};
+use connection::{Connection, Link, Role, Server, Servers};
 use dump::HashDump;
 use fence::Guard;
 use lanes::Lanes;
 use nonce::Nonces;
 use own::Own;
+use replica::Replicas;
 use reply::{Failure, Remedy};
 use route::{Experience, Met, Route};
 use rows::{Outcome, Rows};
@@ -71,6 +73,8 @@ const FIRST_ROWS: usize = 256;
 pub(crate) struct RedisStore {
     connection: Connection,
     lanes: Lanes,
+    /// Where features are read, when it is not at the primaries.
+    replicas: Option<Replicas>,
     limits: WriteLimits,
     pace: Arc<Pace>,
     key_ttl_seconds: u64,
@@ -134,7 +138,8 @@ impl RedisStore {
     ) -> Result<Self, Error> {
         Ok(Self {
             connection: Connection::open(config, &limits).await?,
-            lanes: Lanes::new(limits.lanes_max, limits.command_timeout),
+            lanes: Lanes::new(limits.lanes_max, limits.command_timeout, Role::Primary),
+            replicas: None,
             limits,
             pace,
             key_ttl_seconds: config.key_ttl_seconds.unwrap_or(0),

@@ -118,6 +118,16 @@ impl OnlineStore {
         Ok(Self { backend, pace })
     }
 
+    /// Has [`Self::fetch`] ask Redis's replicas, which may lag; where a primary has none, or one
+    /// fails, the primary is asked. Everything else goes to the primaries.
+    #[must_use]
+    pub fn reading_replicas(mut self) -> Self {
+        if let Backend::Redis(store) = &mut self.backend {
+            store.read_replicas();
+        }
+        self
+    }
+
     /// An online store in this process's memory: the rules in their simplest form, against which
     /// the others are checked.
     pub fn memory() -> Self {

@@ -106,7 +106,7 @@ fn serve(section: &Section<'_>) -> Result<ServeConfig, Error> {
     let Some(inner) = section.section("serve", "tidegate.serve")? else {
         return Ok(ServeConfig::default());
     };
-    inner.only(&["compat", "expired", "on_demand"])?;
+    inner.only(&["compat", "expired", "on_demand", "read_from"])?;
     let word = |key: &'static str, [plain, other]: [&str; 2]| match inner.text(key)? {
         None => Ok(false),
         Some(text) if text == plain => Ok(false),
@@ -119,6 +119,7 @@ fn serve(section: &Section<'_>) -> Result<ServeConfig, Error> {
         compat_feast: word("compat", ["strict", "feast"])?,
         expired_null: is_null || word("expired", ["keep", "null"])?,
         on_demand_refused: word("on_demand", ["null", "refuse"])?,
+        read_from_replicas: word("read_from", ["primary", "replica"])?,
     })
 }
 
@@ -211,7 +212,7 @@ mod tests {
              attempt_timeout: 1h\n  wait_replicas: 1\n  window_bytes: 1GiB\n  \
              rebuild_lost: true\n  auth: {tokens: /etc/tokens}\n  \
              tls: {certificate: /c.pem, key: /k.pem}\n  \
-             serve: {compat: feast, expired: null, on_demand: refuse}\n  \
+             serve: {compat: feast, expired: null, on_demand: refuse, read_from: replica}\n  \
              object_store: {aws_endpoint: h, aws_allow_http: true}\n",
         );
         let config = config.expect("all keys are known");
@@ -229,7 +230,12 @@ mod tests {
         assert_eq!((config.window_bytes, config.rebuild_lost), (Some(1 << 30), true));
         assert_eq!(config.auth, Some("/etc/tokens".into()));
         assert_eq!(config.tls.map(|tls| tls.key), Some("/k.pem".into()));
-        let serve = ServeConfig { compat_feast: true, expired_null: true, on_demand_refused: true };
+        let serve = ServeConfig {
+            compat_feast: true,
+            expired_null: true,
+            on_demand_refused: true,
+            read_from_replicas: true,
+        };
         assert_eq!(config.serve, serve);
     }
 

@@ -29,7 +29,7 @@ use crate::error::{Error, Trouble};
 use crate::limits::WriteLimits;
 pub(super) use servers::{Server, Servers};
 use settings::Settings;
-pub(super) use socket::Socket;
+pub(super) use socket::{Role, Socket};
 
 /// A connection that is replaced when it is lost.
 #[derive(Debug)]
@@ -180,7 +180,25 @@ impl Connection {
     /// # Cancel safety
     /// A socket that is dropped half-way is closed.
     pub(super) async fn dial(&self, server: &Server) -> Result<Socket, Failure> {
-        self.settings.dial(server).await
+        self.settings.dial(server, Role::Primary).await
+    }
+
+    /// The same to a replica, which is told that it will be read.
+    ///
+    /// # Cancel safety
+    /// As [`Self::dial`].
+    pub(super) async fn dial_replica(&self, server: &Server) -> Result<Socket, Failure> {
+        self.settings.dial(server, Role::Replica).await
+    }
+
+    /// The replicas that a primary says are connected to it.
+    pub(super) async fn replicas(
+        &self,
+        servers: &Servers,
+        primary: usize,
+    ) -> Result<Vec<Server>, Failure> {
+        let role = self.command_on(servers, primary, "ROLE", Vec::new()).await?;
+        Ok(servers::replicas(role))
     }
 
     /// The run id of every primary, drawn anew at each start of a server, by address; by the

@@ -10,6 +10,7 @@ use futures::future::join_all;
 
 use super::connection::{Server, Servers};
 use super::lane::{Pipeline, Reply};
+use super::lanes::Lanes;
 use super::reply::Failure;
 use super::rows::Outcome;
 use super::script::Loaded;
@@ -24,6 +25,13 @@ struct Commands<'a, W, R> {
     pace: Option<&'a Pace>,
     write: W,
     read: R,
+}
+
+/// Where commands go, and over which connections.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    servers: &'a Servers,
+    lanes: &'a Lanes,
 }
 
 /// What has been answered: an entry a key.
@@ -53,8 +61,8 @@ impl RedisStore {
                 return Ok(lock(&answers).drain(..).flatten().collect());
             }
             let servers = self.connection.servers();
-            let Err(failure) = self.each_open(keys, &open, &servers, &commands, &answers).await
-            else {
+            let at = At { servers: &servers, lanes: &self.lanes };
+            let Err(failure) = self.each_open(keys, &open, at, &commands, &answers).await else {
                 continue;
             };
             // As for rows: a failure after some progress is a new one.
@@ -67,11 +75,46 @@ impl RedisStore {
         }
     }
 
+    /// Reads by commands that change nothing, from replicas where those are read, and from primaries
+    /// what they did not answer.
+    pub(super) async fn each_read<K: AsRef<[u8]>, T>(
+        &self,
+        keys: &[K],
+        write: impl Fn(&mut Vec<u8>, usize, bool),
+        read: impl Fn(&str, usize, Reply<'_>) -> Result<T, Failure>,
+    ) -> Result<Vec<T>, Error> {
+        let Some((replicas, servers)) = self.readers().await else {
+            return self.each(keys, None, None, write, read).await;
+        };
+        let commands = Commands { script: None, pace: None, write: &write, read: &read };
+        let answers = Mutex::new(keys.iter().map(|_| None).collect::<Vec<Option<T>>>());
+        let at = At { servers: &servers, lanes: &replicas.lanes };
+        let all = open(&answers);
+        if let Err(failure) = self.each_open(keys, &all, at, &commands, &answers).await {
+            tracing::warn!(error = %failure.error, "a replica failed; its primary is read");
+            replicas.forget().await;
+        }
+        let left = open(&answers);
+        let wanted: Vec<&K> = left.iter().map(|&at| &keys[at as usize]).collect();
+        let place = |at: usize| left[at] as usize;
+        let rest = self.each(
+            &wanted,
+            None,
+            None,
+            |buffer, at, is_asking| write(buffer, place(at), is_asking),
+            |address, at, reply| read(address, place(at), reply),
+        );
+        let rest = if wanted.is_empty() { Vec::new() } else { rest.await? };
+        let mut answers = lock(&answers);
+        left.iter().zip(rest).for_each(|(&at, answer)| answers[at as usize] = Some(answer));
+        Ok(answers.drain(..).flatten().collect())
+    }
+
     async fn each_open<K: AsRef<[u8]>, T, W, R>(
         &self,
         keys: &[K],
         open: &[u32],
-        servers: &Servers,
+        at: At<'_>,
         commands: &Commands<'_, W, R>,
         answers: &Answers<T>,
     ) -> Result<(), Failure>
@@ -79,9 +122,10 @@ impl RedisStore {
         W: Fn(&mut Vec<u8>, usize, bool),
         R: Fn(&str, usize, Reply<'_>) -> Result<T, Failure>,
     {
-        let shares = shares(open, servers, |at| keys[at as usize].as_ref());
+        let shares = shares(open, at.servers, |at| keys[at as usize].as_ref());
         let sent = join_all(shares.iter().map(|(server, share)| {
-            self.each_at(&servers.list()[*server], share, false, commands, answers)
+            let server = &at.servers.list()[*server];
+            self.each_at(server, at.lanes, share, false, commands, answers)
         }));
         let mut elsewhere: BTreeMap<Server, Vec<u32>> = BTreeMap::new();
         let mut failure = None;
@@ -96,7 +140,8 @@ impl RedisStore {
             }
         }
         for (server, share) in elsewhere {
-            match self.each_at(&server, &share, true, commands, answers).await {
+            // Whoever has a key that is on its way is a primary.
+            match self.each_at(&server, &self.lanes, &share, true, commands, answers).await {
                 Ok(moved) if moved.is_empty() => {}
                 Ok(_) => failure = failure.or(Some(try_again(&server.to_string()))),
                 Err(error) => failure = failure.or(Some(error)),
@@ -109,6 +154,7 @@ impl RedisStore {
     async fn each_at<T, W, R>(
         &self,
         server: &Server,
+        lanes: &Lanes,
         share: &[u32],
         is_asking: bool,
         commands: &Commands<'_, W, R>,
@@ -118,7 +164,7 @@ impl RedisStore {
         W: Fn(&mut Vec<u8>, usize, bool),
         R: Fn(&str, usize, Reply<'_>) -> Result<T, Failure>,
     {
-        let mut taken = self.lanes.take(&self.connection, server).await?;
+        let mut taken = lanes.take(&self.connection, server).await?;
         let address = server.to_string();
         let sends = Sends {
             rows: share,

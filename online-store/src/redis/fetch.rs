@@ -89,10 +89,8 @@ impl RedisStore {
             wanted.extend(keys.iter().map(|key| (&fields.redis, key.as_slice())));
         }
         let keys: Vec<&[u8]> = wanted.iter().map(|(_, key)| *key).collect();
-        self.each(
+        self.each_read(
             &keys,
-            None,
-            None,
             |buffer, at, _| wanted[at].0.write(buffer, wanted[at].1),
             |address, at, reply| wanted[at].0.read(address, wanted[at].1, reply),
         )

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connection::{Connection, Server};
+use super::connection::{Connection, Role, Server};
 use super::lane::Lane;
 use super::reply::Failure;
 
@@ -15,6 +15,7 @@ use super::reply::Failure;
 pub(super) struct Lanes {
     per_server: usize,
     command_timeout: Duration,
+    role: Role,
     servers: Mutex<HashMap<Server, Arc<Shelf>>>,
 }
 
@@ -40,8 +41,8 @@ impl Taken {
 }
 
 impl Lanes {
-    pub(super) fn new(per_server: usize, command_timeout: Duration) -> Self {
-        Self { per_server: per_server.max(1), command_timeout, servers: Mutex::default() }
+    pub(super) fn new(per_server: usize, command_timeout: Duration, role: Role) -> Self {
+        Self { per_server: per_server.max(1), command_timeout, role, servers: Mutex::default() }
     }
 
     /// Takes a free lane, or opens one; waits while as many as there may be are in use.
@@ -58,7 +59,10 @@ impl Lanes {
         let lane = match free {
             Some(lane) => lane,
             None => {
-                let socket = connection.dial(server).await?;
+                let socket = match self.role {
+                    Role::Primary => connection.dial(server).await?,
+                    Role::Replica => connection.dial_replica(server).await?,
+                };
                 Lane::new(server.to_string(), socket, self.command_timeout)
             }
         };

@@ -2,6 +2,7 @@
 
 mod protocol;
 mod protocol_cluster;
+mod replica;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

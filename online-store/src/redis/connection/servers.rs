@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use fred::types::Value;
 use fred::types::cluster::SlotRange;
 use fred::util::redis_keyslot;
 
@@ -94,6 +95,11 @@ impl Servers {
         Some(Self { generation, list, owners })
     }
 
+    /// The same slots at other servers, one for each of the list.
+    pub(in crate::redis) fn instead(&self, list: Vec<Server>) -> Self {
+        Self { list, ..self.clone() }
+    }
+
     /// Grows with every refresh.
     pub(in crate::redis) fn generation(&self) -> u64 {
         self.generation
@@ -132,6 +138,27 @@ impl Servers {
     pub(in crate::redis) fn slot(key: &[u8]) -> u16 {
         redis_keyslot(key)
     }
+}
+
+/// The replicas in a primary's answer to `ROLE`; none when it is no primary.
+///
+/// # Source
+/// Redis, `ROLE`: `master`, an offset, and a list of address, port and offset for each replica.
+pub(super) fn replicas(role: Value) -> Vec<Server> {
+    let Value::Array(role) = role else { return Vec::new() };
+    let (Some("master"), Some(Value::Array(replicas))) =
+        (role.first().and_then(Value::as_str).as_deref(), role.get(2))
+    else {
+        return Vec::new();
+    };
+    let replica = |told: &Value| match told {
+        Value::Array(told) => Some(Server {
+            host: told.first()?.as_string()?,
+            port: told.get(1)?.as_string()?.parse().ok()?,
+        }),
+        _ => None,
+    };
+    replicas.iter().filter_map(replica).collect()
 }
 
 #[cfg(test)]

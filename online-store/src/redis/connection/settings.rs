@@ -15,7 +15,7 @@ use fred::types::config::{
     Config, ConnectionConfig, PerformanceConfig, ServerConfig, TcpConfig, TlsConnector,
 };
 
-use super::{Link, Server, Servers, Task, sentinel};
+use super::{Link, Role, Server, Servers, Task, sentinel};
 use crate::error::Error;
 use crate::limits::WriteLimits;
 use crate::redis::reply::Failure;
@@ -157,7 +157,7 @@ impl Settings {
     /// that is tried again by hand, on one server.
     async fn explain(&self, address: &str, server: &Server, error: fred::error::Error) -> Failure {
         let error = match error.kind() {
-            ErrorKind::IO if self.tls.is_some() => match self.dial(server).await {
+            ErrorKind::IO if self.tls.is_some() => match self.dial(server, Role::Primary).await {
                 Ok(_) => error,
                 Err(failure) => return failure,
             },

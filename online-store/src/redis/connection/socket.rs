@@ -5,6 +5,7 @@
 
 use std::io;
 
+use feast::config::RedisServers;
 use fred::error::ErrorKind;
 use fred::rustls;
 use fred::rustls::pki_types::ServerName;
@@ -39,11 +40,20 @@ impl From<io::Error> for Refusal {
     }
 }
 
+/// What is expected of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::redis) enum Role {
+    /// It takes writes.
+    Primary,
+    /// It is read.
+    Replica,
+}
+
 impl Settings {
     /// Opens a socket, logged in and with the database selected.
-    pub(super) async fn dial(&self, server: &Server) -> Result<Socket, Failure> {
+    pub(super) async fn dial(&self, server: &Server, role: Role) -> Result<Socket, Failure> {
         // A socket that is dropped half-way is closed, and nothing was asked of the server yet.
-        let dialled = tokio::time::timeout(self.connect_timeout, self.greet(server)).await;
+        let dialled = tokio::time::timeout(self.connect_timeout, self.greet(server, role)).await;
         let address = server.to_string();
         let error = match dialled {
             Ok(Ok(socket)) => return Ok(socket),
@@ -64,7 +74,7 @@ impl Settings {
         fred::error::Error::new(ErrorKind::Timeout, words)
     }
 
-    async fn greet(&self, server: &Server) -> Result<Socket, Refusal> {
+    async fn greet(&self, server: &Server, role: Role) -> Result<Socket, Refusal> {
         let plain = TcpStream::connect((server.host.as_str(), server.port)).await?;
         plain.set_nodelay(true)?;
         let mut socket: Socket = match &self.tls {
@@ -74,7 +84,7 @@ impl Settings {
                 Box::new(connector.connect(name, plain).await?)
             }
         };
-        let commands = self.greeting();
+        let commands = self.greeting(role);
         let mut sent = Vec::new();
         for words in &commands {
             wire::command(&mut sent, words.len());
@@ -98,7 +108,7 @@ impl Settings {
 
     /// What is said first. At least one command, because a server that does not take our
     /// certificate, or wants a password, says so only in answer to one.
-    fn greeting(&self) -> Vec<Vec<String>> {
+    fn greeting(&self, role: Role) -> Vec<Vec<String>> {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         let mut commands: Vec<Vec<String>> = Vec::new();
         if let Some(password) = &self.password {
@@ -108,6 +118,10 @@ impl Settings {
         }
         if self.db != 0 {
             commands.push(words(&["SELECT", &self.db.to_string()]));
+        }
+        if role == Role::Replica && matches!(self.servers, RedisServers::Cluster(_)) {
+            // Without it a replica sends every reader to its primary.
+            commands.push(words(&["READONLY"]));
         }
         if commands.is_empty() {
             commands.push(words(&["PING"]));

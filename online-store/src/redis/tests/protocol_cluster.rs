@@ -7,7 +7,7 @@ use crate::StoreMarker;
 use crate::conformance::{fenced, marker};
 use crate::redis::connection::Servers;
 
-fn nodes(cluster: &RedisCluster) -> RedisConfig {
+pub(super) fn nodes(cluster: &RedisCluster) -> RedisConfig {
     let node = |port| RedisNode { host: "127.0.0.1".to_owned(), port };
     config_of(RedisServers::Cluster(cluster.ports().into_iter().map(node).collect()))
 }
