@@ -1,9 +1,9 @@
 //! The read path: online feature requests over HTTP and gRPC, answered in the order asked for.
 //!
 //! A request is resolved into a flat plan once, its entities become keys, all views of all entities
-//! are read in one pipelined trip, and the stored bytes go into the answer as they are. Deliberately
-//! absent: what is in the store and how it is asked (see `online-store`), and Python: features that
-//! a function computes are told by name and not answered.
+//! are read in one pipelined trip, and the stored bytes go into the answer as they are.
+//! Deliberately absent: what is in the store and how it is asked (see `online-store`), and Python:
+//! features that a function computes are told by name and not answered.
 
 mod answer;
 mod bind;

@@ -98,7 +98,10 @@ fn health(
         .with_check("online_store", DEADLINE, move || {
             let server = Arc::clone(&store);
             // The cause may name machines; it is logged by whoever meets it.
-            async move { server.store().ping().await.map_err(|_| "the online store does not answer") }
+            async move {
+                let answered = server.store().ping().await;
+                answered.map_err(|_| "the online store does not answer")
+            }
         })
         .with_check("registry", DEADLINE, move || {
             let age = catalog.catalog().age();

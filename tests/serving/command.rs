@@ -18,8 +18,16 @@ const ASKED: [&str; 6] = [
 fn the_command_answers_the_same_by_itself_and_from_a_server() -> Result<()> {
     let site = Site::recorded(Mode::Strict)?;
     let expected = json!([
-        { "driver_id": 1001, "driver_stats__conv_rate": 0.1, "driver_stats__avg_daily_trips": 10 },
-        { "driver_id": 9999, "driver_stats__conv_rate": null, "driver_stats__avg_daily_trips": null },
+        {
+            "driver_id": 1001,
+            "driver_stats__conv_rate": 0.1,
+            "driver_stats__avg_daily_trips": 10,
+        },
+        {
+            "driver_id": 9999,
+            "driver_stats__conv_rate": null,
+            "driver_stats__avg_daily_trips": null,
+        },
     ]);
     assert_eq!(site.repo.json(&ASKED)?, expected);
     let server = site.serve()?;

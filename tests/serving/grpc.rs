@@ -125,7 +125,7 @@ fn rows_are_written_typed_and_as_text_and_older_ones_are_ignored() -> Result<()>
             "driver_id": { "int64_val": "4001" },
             "event_timestamp": { "unix_timestamp_val": seconds.to_string() },
             "conv_rate": { "double_val": rate },
-            "acc_rate": { "float_val": 0.5 },
+            "acc_rate": { "double_val": 0.5 },
             "avg_daily_trips": { "int64_val": "7" },
         })
     };

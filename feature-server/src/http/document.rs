@@ -13,7 +13,7 @@ use super::{admin, body, features, write};
 #[openapi(
     info(
         title = "Tidegate feature server",
-        description = "Answers requests for online features of one Feast project, as `feast serve` does.",
+        description = "Answers requests for online features of a project, as `feast serve` does.",
     ),
     paths(
         features::post,

@@ -15,6 +15,9 @@ use crate::error::Error;
 use crate::request::FeatureRequest;
 
 const JSON: &str = "application/json";
+/// What the query's `entities` are.
+const ENTITIES: &str = "Join key to values, as JSON; any other name is a join key with its values, \
+     parted by commas.";
 
 /// Answers with the features of some entities.
 #[utoipa::path(
@@ -41,8 +44,8 @@ pub(super) async fn post(
     params(
         ("features" = Option<String>, Query, description = "References, parted by commas."),
         ("feature_service" = Option<String>, Query, description = "A feature service."),
-        ("entities" = Option<String>, Query, description = "Join key to values, as JSON. Any other name is taken as a join key with its values, parted by commas."),
-        ("full_feature_names" = Option<bool>, Query, description = "Names features `view__feature`."),
+        ("entities" = Option<String>, Query, description = ENTITIES),
+        ("full_feature_names" = Option<bool>, Query, description = "Names them `view__feature`."),
     ),
     responses(
         (status = 200, description = "A column of values for each entity column and feature.",

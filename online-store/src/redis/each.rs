@@ -75,8 +75,8 @@ impl RedisStore {
         }
     }
 
-    /// Reads by commands that change nothing, from replicas where those are read, and from primaries
-    /// what they did not answer.
+    /// Reads by commands that change nothing, from replicas where those are read, and from
+    /// primaries what they did not answer.
     pub(super) async fn each_read<K: AsRef<[u8]>, T>(
         &self,
         keys: &[K],
