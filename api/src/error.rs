@@ -159,6 +159,56 @@ impl Code {
             | Self::Internal => false,
         }
     }
+
+    /// What a caller is told of what is not the caller's fault. The causes may name machines, so they
+    /// are logged instead.
+    pub const fn own_words(self) -> Option<&'static str> {
+        match self {
+            Self::MetastoreUnavailable => {
+                Some("the ledger did not do as it was asked; the server's log says why; come again")
+            }
+            Self::RegistryUnavailable => {
+                Some("Feast's registry could not be read; the server's log says why; come again")
+            }
+            Self::OnlineStoreUnavailable => {
+                Some("the online store did not answer; the server's log says why; come again")
+            }
+            Self::Timeout => Some("it took longer than this server waits"),
+            Self::Internal => {
+                Some("the server failed, which is a bug of its own; its log says how: report it")
+            }
+            Self::InvalidBody
+            | Self::InvalidRequest
+            | Self::UnknownProject
+            | Self::UnknownView
+            | Self::UnknownRun
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::NotMaterializable
+            | Self::NoViews
+            | Self::IdempotencyMismatch
+            | Self::InvalidIdempotencyKey
+            | Self::RunEnded
+            | Self::Unauthenticated
+            | Self::Forbidden
+            | Self::BodyTooLarge
+            | Self::Overloaded
+            | Self::Stopping
+            | Self::UnsupportedMediaType
+            | Self::InvalidShape
+            | Self::InvalidReference
+            | Self::NoFeatures
+            | Self::UnknownFeatureService
+            | Self::UnknownFeature
+            | Self::UnknownPushSource
+            | Self::FeatureNameCollision
+            | Self::NotServable
+            | Self::MissingJoinKey
+            | Self::InvalidEntity
+            | Self::InvalidRows
+            | Self::TooMuchAskedFor => None,
+        }
+    }
 }
 
 impl fmt::Display for Code {
@@ -206,6 +256,17 @@ impl Problem {
             instance: None,
             field: None,
         }
+    }
+
+    /// No path fits.
+    pub fn nothing_here() -> Self {
+        Self::new(Code::NotFound, "there is nothing at this path; see `/openapi.json`")
+    }
+
+    /// The path fits, and the method does not.
+    pub fn other_method() -> Self {
+        let detail = "the path does not take this method; the header `Allow` lists those it takes";
+        Self::new(Code::MethodNotAllowed, detail)
     }
 
     /// The same with the field of the request that is at fault.

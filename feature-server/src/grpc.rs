@@ -26,7 +26,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use crate::error::Error;
 use crate::http::Door;
-use crate::http::words::{chain, own_words};
+use crate::http::words::chain;
 use crate::metric::Asked;
 use crate::push::{Cells, Rows};
 use crate::request::{FeatureRequest, Values, Wanted};
@@ -221,7 +221,7 @@ fn row(texts: BTreeMap<String, String>, typed: BTreeMap<String, Bytes>) -> Rows 
 
 fn status(error: Error) -> Status {
     let code = error.code();
-    let text = match own_words(code) {
+    let text = match code.own_words() {
         Some(words) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "a request failed");
             words.to_owned()

@@ -15,8 +15,8 @@ use tests::definition::Project;
 use tests::online;
 use tests::repo::{Repo, configuration, redis_store};
 use tests::serving::Serving;
+use tests::wait::until;
 
-use crate::redis::until;
 use crate::sample::{PROJECT, Row, at, fill, iso, landed, many, view};
 
 const ROWS: [Row; 2] = [(1, 1_704_085_200_000_000, 10), (2, 1_704_085_200_000_000, 20)];

@@ -4,8 +4,8 @@
 use anyhow::Result;
 use serde_json::json;
 use tests::repo::{configuration, redis_store};
+use tests::wait::until;
 
-use crate::redis::until;
 use crate::sample::{PROJECT, Row, Shop, at, fill, iso, landed, only_job, view};
 
 const ROWS: [Row; 3] = [

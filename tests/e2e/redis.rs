@@ -1,8 +1,6 @@
 //! Redis in trouble: full, killed, guarded, a replica, behind TLS, or of a kind not supported.
 
 use std::process::Child;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use harness::{Certificates, Redis, Reply};
@@ -11,26 +9,13 @@ use tests::definition::Project;
 use tests::ledger::Ledger;
 use tests::online;
 use tests::repo::{Ended, Repo, configuration, redis_store};
+use tests::wait::until;
 
 use crate::sample::{PROJECT, Row, Shop, at, fill, iso, landed, many, view};
 
 const ROWS: [Row; 2] = [(1, 1_704_085_200_000_000, 10), (2, 1_704_085_200_000_000, 20)];
 /// Enough that a run is still writing when the first rows are seen.
 const MANY: i64 = 200_000;
-/// How long an event may be waited for on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(2);
-
-/// Waits for something to happen.
-pub(crate) fn until(what: &str, mut happened: impl FnMut() -> Result<bool>) -> Result<()> {
-    let begun = Instant::now();
-    while !happened()? {
-        ensure!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
-        thread::sleep(POLL);
-    }
-    Ok(())
-}
-
 /// Waits until a run has stored its first rows, while it goes on.
 pub(crate) fn until_writing(redis: &Redis, run: &mut Child) -> Result<()> {
     // Keys of ours begin with an underscore, and are there before any row.

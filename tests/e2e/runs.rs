@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use serde_json::{Value, json};
 use tests::repo::{configuration, redis_store};
+use tests::wait::until;
 
-use crate::redis::{until, until_writing, wait};
+use crate::redis::{until_writing, wait};
 use crate::sample::{PROJECT, Shop, at, fill, iso, landed, many, view};
 
 /// Written at the speed below, these take long enough to be cancelled.

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use ::tests::wait::until;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
@@ -13,7 +14,6 @@ use crate::server::{Server, signal};
 use crate::site::{Mode, Site};
 use crate::svc;
 use crate::table::Table;
-use crate::wait::until;
 
 /// Within this a caller hears that the store cannot be asked.
 const REFUSED_WITHIN: Duration = Duration::from_secs(3);

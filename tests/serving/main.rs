@@ -23,6 +23,5 @@ mod site;
 mod store;
 mod svc;
 mod table;
-mod wait;
 mod world;
 mod write;

@@ -15,4 +15,5 @@ pub mod registry;
 pub mod repo;
 pub mod serving;
 pub mod session;
+pub mod wait;
 pub mod wire;

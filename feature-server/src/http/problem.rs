@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::words::{chain, own_words};
+use super::words::chain;
 use crate::error::Error;
 
 /// Seconds after which an outside system may be there again.
@@ -38,8 +38,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        let retry_after = code.is_retryable().then_some(LATER);
-        Self { problem: Problem::new(code, detail), retry_after, feast: None }
+        Self::from(Problem::new(code, detail))
     }
 
     /// An error of a write, for which Feast knows one class more.
@@ -84,11 +83,18 @@ impl Refusal {
     }
 }
 
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        let retry_after = problem.code.is_retryable().then_some(LATER);
+        Self { problem, retry_after, feast: None }
+    }
+}
+
 impl From<Error> for Refusal {
     /// Logs what the caller is not told.
     fn from(error: Error) -> Self {
         let code = error.code();
-        let refusal = match own_words(code) {
+        let refusal = match code.own_words() {
             Some(words) => {
                 let cause = &error as &dyn std::error::Error;
                 if code == Code::Internal {
@@ -125,13 +131,12 @@ impl IntoResponse for Refusal {
 
 /// No path fits.
 pub(super) async fn nothing_here() -> Refusal {
-    Refusal::new(Code::NotFound, "there is nothing at this path; see `/openapi.json`")
+    Problem::nothing_here().into()
 }
 
 /// The path fits, and the method does not.
 pub(super) async fn other_method() -> Refusal {
-    let detail = "the path does not take this method; the header `Allow` lists those it takes";
-    Refusal::new(Code::MethodNotAllowed, detail)
+    Problem::other_method().into()
 }
 
 /// The exception that Feast's client makes of it.

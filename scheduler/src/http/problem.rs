@@ -59,7 +59,7 @@ impl From<Error> for Refusal {
     /// Logs what the caller is not told.
     fn from(error: Error) -> Self {
         let code = code(&error);
-        match own_words(code) {
+        match code.own_words() {
             Some(words) => {
                 let error = chain(&error);
                 if code == Code::Internal {
@@ -96,13 +96,12 @@ impl IntoResponse for Refusal {
 
 /// No path fits.
 pub(super) async fn nothing_here() -> Refusal {
-    Refusal::new(Code::NotFound, "there is nothing at this path; see `/openapi.json`")
+    Problem::nothing_here().into()
 }
 
 /// The path fits, and the method does not.
 pub(super) async fn other_method() -> Refusal {
-    let detail = "the path does not take this method; the header `Allow` lists those it takes";
-    Refusal::new(Code::MethodNotAllowed, detail)
+    Problem::other_method().into()
 }
 
 /// Decides which code an error is answered with.
@@ -165,56 +164,6 @@ fn ledger_code(error: &metastore::Error) -> Code {
         | Ledger::WindowMismatch { .. }
         | Ledger::OtherStore { .. }
         | Ledger::Unbalanced { .. } => Code::Internal,
-    }
-}
-
-/// What a caller is told of what is not the caller's fault. The causes may name machines, so they
-/// are logged instead.
-fn own_words(code: Code) -> Option<&'static str> {
-    match code {
-        Code::MetastoreUnavailable => {
-            Some("the ledger did not do as it was asked; the server's log says why; come again")
-        }
-        Code::RegistryUnavailable => {
-            Some("Feast's registry could not be read; the server's log says why; come again")
-        }
-        Code::OnlineStoreUnavailable => {
-            Some("the online store did not answer; the server's log says why; come again")
-        }
-        Code::Timeout => Some("it took longer than this server waits"),
-        Code::Internal => {
-            Some("the server failed, which is a bug of its own; its log says how: report it")
-        }
-        Code::InvalidBody
-        | Code::InvalidRequest
-        | Code::UnknownProject
-        | Code::UnknownView
-        | Code::UnknownRun
-        | Code::NotFound
-        | Code::MethodNotAllowed
-        | Code::NotMaterializable
-        | Code::NoViews
-        | Code::IdempotencyMismatch
-        | Code::InvalidIdempotencyKey
-        | Code::RunEnded
-        | Code::Unauthenticated
-        | Code::Forbidden
-        | Code::BodyTooLarge
-        | Code::Overloaded
-        | Code::Stopping
-        | Code::UnsupportedMediaType
-        | Code::InvalidShape
-        | Code::InvalidReference
-        | Code::NoFeatures
-        | Code::UnknownFeatureService
-        | Code::UnknownFeature
-        | Code::UnknownPushSource
-        | Code::FeatureNameCollision
-        | Code::NotServable
-        | Code::MissingJoinKey
-        | Code::InvalidEntity
-        | Code::InvalidRows
-        | Code::TooMuchAskedFor => None,
     }
 }
 
