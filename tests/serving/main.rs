@@ -23,5 +23,6 @@ mod site;
 mod store;
 mod svc;
 mod table;
+mod token;
 mod world;
 mod write;
