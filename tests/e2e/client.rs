@@ -202,7 +202,7 @@ fn what_a_server_refuses_exits_as_it_would_here() -> Result<()> {
         (vec!["materialize", &start, &end], 1, "missing: failed: no Parquet file at"),
         (vec!["migrate"], 2, "`migrate` is not done by a server"),
         (vec!["demo"], 2, "`demo` is not done by a server"),
-        (vec!["get-online-features", "--features", "v:f"], 2, "is not done by a server"),
+        (vec!["get-online-features", "--features", "v:f"], 2, "is no feature server"),
     ] {
         caller.run(&line)?.with_code(code)?.says(says)?;
     }

@@ -85,10 +85,16 @@ fn a_request_that_makes_no_sense_is_a_usage_error() -> Result<()> {
     for (arguments, says) in [
         (vec!["--features", "staff:age"], "needs --entity id="),
         (vec!["--features", "staff:nothing", "--entity", "id=1"], "no feature `nothing`"),
-        (vec!["--features", "nobody:age", "--entity", "id=1"], "there is no feature view `nobody`"),
+        (
+            vec!["--features", "nobody:age", "--entity", "id=1"],
+            "feature view `nobody` does not exist",
+        ),
         (vec!["--features", "age", "--entity", "id=1"], "write `view:feature`"),
-        (vec!["--feature-service", "other", "--entity", "id=1"], "no feature service `other`"),
-        (vec!["--features", "staff:age", "--entity", "id=x"], "--entity id=x"),
+        (
+            vec!["--feature-service", "other", "--entity", "id=1"],
+            "feature service `other` does not exist",
+        ),
+        (vec!["--features", "staff:age", "--entity", "id=x"], "--entity id=…, value 1"),
         (vec!["--features", "staff:age", "--entity", "id"], "write `key=value`"),
         (vec!["--entity", "id=1"], "--features"),
     ] {

@@ -17,7 +17,10 @@ const PRESENT: &str = "PRESENT";
 pub async fn run(context: &Context, read: &Read) -> anyhow::Result<u8> {
     let entities = entities(&read.entities)?;
     let answer = match &context.place {
-        Place::Server(client) => client.get_online_features(&body(read, &entities)).await?,
+        Place::Server(client) => {
+            let answered = client.get_online_features(&body(read, &entities)).await;
+            answered.map_err(|error| of_server(client.url(), error))?
+        }
         Place::Repo(repo) => {
             // Whoever asks at a prompt waits, and may ask for a whole table.
             let limits = Limits {
@@ -28,7 +31,8 @@ pub async fn run(context: &Context, read: &Read) -> anyhow::Result<u8> {
             };
             let (server, _) = features::server(repo, &context.environment, limits).await?;
             server.catalog().refresh().await?;
-            let answer = server.get(&request(read, &entities)).await?;
+            let answered = server.get(&request(read, &entities)).await;
+            let answer = answered.map_err(in_flags)?;
             serde_json::from_slice(&answer.to_json()?).context("the answer is no JSON")?
         }
     };
@@ -36,6 +40,28 @@ pub async fn run(context: &Context, read: &Read) -> anyhow::Result<u8> {
     let values: Vec<Value> = rows.iter().map(|row| Value::Object(row.values.clone())).collect();
     output::value(context.args.output, &values, || text(&rows))?;
     Ok(EXIT_LANDED)
+}
+
+/// What is wrong with a request, in the words of the command line.
+fn in_flags(error: feature_server::Error) -> anyhow::Error {
+    use feature_server::Error;
+    let what = match &error {
+        Error::MissingJoinKey { key, view } => format!("view `{view}` needs --entity {key}=…"),
+        Error::Entity { key, row, source } => {
+            format!("--entity {key}=…, value {} of the list: {source}", row + 1)
+        }
+        _ => return error.into(),
+    };
+    UsageError(what).into()
+}
+
+/// A scheduler has a URL as well, and no features.
+fn of_server(url: &str, error: api::client::Error) -> anyhow::Error {
+    if error.code() == Some(api::Code::NotFound) {
+        let what = format!("`{url}` is no feature server; name one that runs `tidegate serve`");
+        return UsageError(what).into();
+    }
+    error.into()
 }
 
 /// A row of the answer, with what is to be said of its values.
