@@ -160,8 +160,8 @@ impl Code {
         }
     }
 
-    /// What a caller is told of what is not the caller's fault. The causes may name machines, so they
-    /// are logged instead.
+    /// What a caller is told of what is not the caller's fault. The causes may name machines, so
+    /// they are logged instead.
     pub const fn own_words(self) -> Option<&'static str> {
         match self {
             Self::MetastoreUnavailable => {
