@@ -38,7 +38,7 @@ type PlanKey = (Wanted, bool);
 /// A snapshot and what was made of it.
 #[derive(Debug)]
 pub struct Loaded {
-    snapshot: Arc<Snapshot>,
+    snapshot: Snapshot,
     plans: Mutex<HashMap<PlanKey, Arc<CountedPlan>>>,
 }
 
@@ -48,8 +48,8 @@ impl Loaded {
         &self.snapshot
     }
 
-    /// The same snapshot without the plans, so that they are made anew.
-    fn of(snapshot: Arc<Snapshot>) -> Self {
+    /// A snapshot of which no plan has been made yet.
+    fn of(snapshot: Snapshot) -> Self {
         Self { snapshot, plans: Mutex::default() }
     }
 
@@ -88,12 +88,17 @@ impl Catalog {
         &self.project
     }
 
-    /// Reads the registry until told to stop: at once, then each time so much has passed, and
-    /// whenever it is nudged.
+    /// Reads the registry until told to stop: at once where that was not done before, then each
+    /// time so much has passed, and whenever it is nudged.
     pub async fn keep_fresh(&self, every: Option<Duration>, stop: &CancellationToken) {
+        let mut is_due = self.age().is_none();
         loop {
-            let is_read = self.refresh().await.is_ok();
-            let pause = if is_read || self.loaded().is_ok() { every } else { Some(FIRST_RETRY) };
+            // What goes wrong is logged and counted there.
+            if is_due {
+                let _ = self.refresh().await;
+            }
+            is_due = true;
+            let pause = if self.loaded().is_ok() { every } else { Some(FIRST_RETRY) };
             let passed = async {
                 match pause {
                     Some(pause) => tokio::time::sleep(pause).await,
@@ -138,9 +143,9 @@ impl Catalog {
         };
         *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.metrics.registry_refreshes.inc();
-        let is_same = self.loaded().is_ok_and(|loaded| *loaded.snapshot == snapshot);
+        let is_same = self.loaded().is_ok_and(|loaded| loaded.snapshot == snapshot);
         if !is_same {
-            let loaded = Arc::new(Loaded::of(Arc::new(snapshot)));
+            let loaded = Arc::new(Loaded::of(snapshot));
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
             tracing::info!(project = self.project.name, "the registry has changed");
         }
@@ -195,7 +200,9 @@ impl Catalog {
         let mut made = 0;
         for service in &loaded.snapshot.services {
             let wanted = Wanted::Service(service.name.clone());
-            match self.plan(&wanted, false).await.or(self.plan(&wanted, true).await) {
+            // Both are made; one whose short names collide is served under full ones.
+            let (short, full) = (self.plan(&wanted, false).await, self.plan(&wanted, true).await);
+            match short.or(full) {
                 Ok(_) => made += 1,
                 Err(error) => tracing::warn!(
                     service = service.name,

@@ -149,7 +149,6 @@ pub(crate) fn plan(
 /// Features of one view that are read with the same keys.
 struct Part<'a> {
     view: &'a FeatureView,
-    version: u32,
     storage_name: String,
     /// Each join key with the name under which a request carries it.
     keys: Vec<(JoinKey, String)>,
@@ -187,14 +186,12 @@ impl<'a> Planner<'a> {
             }
             Draft::OnDemand(view)
         } else {
-            let part = self.part(view, reference)?;
+            let part = self.part(view, reference);
             let features = &mut self.parts[part].features;
-            let column =
-                FeatureColumn { name: feature.clone(), value_type: field.value_type.code() };
             let held = features.iter().position(|held| held.name == *feature);
             let feature = held.unwrap_or(features.len());
             if held.is_none() {
-                features.push(column);
+                features.push(field.into());
             }
             Draft::Stored { part, feature }
         };
@@ -226,7 +223,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn part(&mut self, view: &'a FeatureView, reference: &Reference) -> Result<usize, Error> {
+    fn part(&mut self, view: &'a FeatureView, reference: &Reference) -> usize {
         let storage_name = view.storage_name(self.project.versioning);
         let renamed = |key: &JoinKey| {
             let name = reference.join_key_map.get(&key.name).unwrap_or(&key.name);
@@ -235,11 +232,10 @@ impl<'a> Planner<'a> {
         let keys: Vec<_> = view.join_keys.iter().map(renamed).collect();
         let same = |part: &Part<'_>| part.storage_name == storage_name && part.keys == keys;
         if let Some(held) = self.parts.iter().position(same) {
-            return Ok(held);
+            return held;
         }
-        let version = view.version.unwrap_or(0);
-        self.parts.push(Part { view, version, storage_name, keys, features: Vec::new() });
-        Ok(self.parts.len() - 1)
+        self.parts.push(Part { view, storage_name, keys, features: Vec::new() });
+        self.parts.len() - 1
     }
 
     fn finish(self) -> Result<Plan, Error> {
@@ -293,11 +289,10 @@ impl<'a> Planner<'a> {
         for part in &self.parts {
             for (key, name) in &part.keys {
                 if columns.iter().all(|column| column.name != *name) {
-                    let by_key = |entity: &&feast::Entity| entity.join_key == key.name;
-                    let entity = self.snapshot.entities.iter().find(by_key);
                     columns.push(EntityColumn {
                         name: name.clone(),
-                        entity: entity.filter(|_| *name == key.name).map(|e| e.name.clone()),
+                        // Under another name it is another entity to the caller.
+                        entity: self.entity(name).filter(|_| *name == key.name),
                         value_type: key.value_type,
                         view: Some(part.view.name.clone()),
                     });
@@ -315,16 +310,20 @@ impl<'a> Planner<'a> {
         }
         for (name, value_type) in known {
             if columns.iter().all(|column| column.name != name) {
-                let by_key = |entity: &&feast::Entity| entity.join_key == name;
-                let entity = self.snapshot.entities.iter().find(by_key);
                 columns.push(EntityColumn {
                     name: name.to_owned(),
-                    entity: entity.map(|entity| entity.name.clone()),
+                    entity: self.entity(name),
                     value_type,
                     view: None,
                 });
             }
         }
+    }
+
+    /// The name of the entity that a join key identifies.
+    fn entity(&self, join_key: &str) -> Option<String> {
+        let by_key = |entity: &&feast::Entity| entity.join_key == join_key;
+        self.snapshot.entities.iter().find(by_key).map(|entity| entity.name.clone())
     }
 
     fn group(&self, parts: &[usize], entities: &[EntityColumn]) -> Result<Group, Error> {
@@ -350,7 +349,7 @@ fn planned(part: &Part<'_>) -> PlannedView {
     let nanos = |ttl: std::time::Duration| i128::try_from(ttl.as_nanos()).unwrap_or(i128::MAX);
     PlannedView {
         name: part.view.name.clone(),
-        version: part.version,
+        version: part.view.version.unwrap_or(0),
         ttl_nanos: part.view.ttl.map(nanos).filter(|&nanos| nanos > 0),
     }
 }

@@ -11,7 +11,7 @@ use feast::value::Value as FeastValue;
 use feast::value::input::{self, event_time_from_json};
 use feast::value::request::{key_from_json, key_from_proto};
 use feast::{FeatureView, Field, ValueType, ViewKind};
-use model::{ByteColumn, EncodedBatch, EventTime, FeatureColumn, OnlineView, ViewRef, WriteMode};
+use model::{ByteColumn, EncodedBatch, EventTime, OnlineView, ViewRef, WriteMode};
 use serde_json::Value;
 
 use crate::error::Error;
@@ -82,11 +82,7 @@ impl FeatureServer {
     }
 
     async fn write(&self, views: &[&FeatureView], rows: &Rows) -> Result<(), Error> {
-        // Feast's clients send no columns for no rows.
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let count = self.count(rows)?;
+        let Some(count) = self.count(rows)? else { return Ok(()) };
         let ready = views.iter().map(|view| self.ready(view, rows, count));
         let ready = ready.collect::<Result<Vec<_>, _>>()?;
         if count == 0 {
@@ -102,10 +98,9 @@ impl FeatureServer {
         Ok(())
     }
 
-    fn count(&self, rows: &Rows) -> Result<usize, Error> {
-        let Some((first, cells)) = rows.iter().next() else {
-            return Err(Error::Body { what: "`df` has no columns".to_owned() });
-        };
+    /// How many rows there are; `None` without a column, which is how Feast's clients send none.
+    fn count(&self, rows: &Rows) -> Result<Option<usize>, Error> {
+        let Some((first, cells)) = rows.iter().next() else { return Ok(None) };
         for (key, column) in rows {
             if column.len() != cells.len() {
                 return Err(Error::Body {
@@ -121,7 +116,7 @@ impl FeatureServer {
         if count > max {
             return Err(Error::TooMuch { what: "rows", count, max });
         }
-        Ok(count)
+        Ok(Some(count))
     }
 
     /// Checks and encodes the rows of one view.
@@ -142,13 +137,7 @@ impl FeatureServer {
                 project: project.name.clone(),
                 storage_name: view.storage_name(project.versioning),
             },
-            features: features
-                .iter()
-                .map(|field| FeatureColumn {
-                    name: field.name.clone(),
-                    value_type: field.value_type.code(),
-                })
-                .collect(),
+            features: features.iter().map(|&field| field.into()).collect(),
         };
         let batch = EncodedBatch {
             keys: self.keys(view, rows, count)?,
@@ -166,11 +155,15 @@ impl FeatureServer {
             EntityKeyLayout::new(&view.join_keys, project.serialization_version).map_err(bad)?;
         let suffix = self.store.key_suffix(&project.name);
         let coercion = self.settings.coercion();
+        let mut columns = Vec::with_capacity(view.join_keys.len());
+        for key in &view.join_keys {
+            columns.push((key, column(view, &key.name, rows)?));
+        }
         let mut keys = Vec::with_capacity(count);
         for row in 0..count {
-            let mut values = Vec::with_capacity(view.join_keys.len());
-            for key in &view.join_keys {
-                let value = match column(view, &key.name, rows)? {
+            let mut values = Vec::with_capacity(columns.len());
+            for (key, cells) in &columns {
+                let value = match cells {
                     Cells::Json(cells) => key_from_json(&cells[row], key.value_type, coercion),
                     Cells::Proto(cell) => key_from_proto(cell, key.value_type, coercion),
                     Cells::Text(text) => {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, ExprSchemable};
+use feast::FeatureView;
 use feast::config::OnBadRow;
-use feast::{FeatureView, ValueType};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use model::Interval;
@@ -283,9 +283,5 @@ fn encoder(
 
 /// The features of a view as the online store wants them, in the encoder's order.
 pub fn feature_columns(view: &FeatureView) -> Vec<model::FeatureColumn> {
-    let column = |name: &str, value_type: ValueType| model::FeatureColumn {
-        name: name.to_owned(),
-        value_type: value_type.code(),
-    };
-    view.features.iter().map(|feature| column(&feature.name, feature.value_type)).collect()
+    view.features.iter().map(Into::into).collect()
 }

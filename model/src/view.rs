@@ -28,6 +28,12 @@ pub struct FeatureColumn {
     pub value_type: i32,
 }
 
+impl From<&feast::Field> for FeatureColumn {
+    fn from(field: &feast::Field) -> Self {
+        Self { name: field.name.clone(), value_type: field.value_type.code() }
+    }
+}
+
 /// What the online store must know of a view: names, and the features in the order of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnlineView {

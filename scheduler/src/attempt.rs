@@ -161,10 +161,11 @@ impl JobContext<'_> {
         // A rebuild begins on a store that has lost something. Once it has landed a window, another
         // loss is one of its own.
         let ledger = self.scheduler.ledger()?;
-        let windows = ledger.windows_of(self.held.claimed.job.job_id).await?;
-        let has_landed = windows.iter().any(|window| window.state == WindowState::Committed);
-        if trigger.rebuild && !has_landed {
-            return Ok(());
+        if trigger.rebuild {
+            let windows = ledger.windows_of(self.held.claimed.job.job_id).await?;
+            if windows.iter().all(|window| window.state != WindowState::Committed) {
+                return Ok(());
+            }
         }
         let agreement = agreement.to_string();
         let view = &self.held.claimed.job.view;

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -14,6 +16,9 @@ use utoipa::ToSchema;
 use crate::error::Error;
 use crate::push::Cells;
 use crate::request::{FeatureRequest, Values, Wanted};
+
+/// A body as it came, or why it did not.
+pub(super) type Received = Result<Bytes, BytesRejection>;
 
 /// The body of `POST /get-online-features`.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use api::Problem;
-use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::Door;
-use super::body::{GetOnlineFeatures, from_query};
+use super::body::{GetOnlineFeatures, Received, from_query};
 use super::problem::Refusal;
-use crate::error::Error;
 use crate::request::FeatureRequest;
 
 const JSON: &str = "application/json";
@@ -32,10 +30,9 @@ const ENTITIES: &str = "Join key to values, as JSON; any other name is a join ke
 )]
 pub(super) async fn post(
     State(door): State<Arc<Door>>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Response {
-    answer(&door, body.map_err(Refusal::from).and_then(|body| Ok(GetOnlineFeatures::read(&body)?)))
-        .await
+    body: Received,
+) -> Result<Response, Refusal> {
+    answer(&door, &GetOnlineFeatures::read(&body?)?).await
 }
 
 /// The same by a query, or by a body as the tutorials have it.
@@ -57,34 +54,20 @@ pub(super) async fn post(
 pub(super) async fn get(
     State(door): State<Arc<Door>>,
     RawQuery(query): RawQuery,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Response {
-    let request = body.map_err(Refusal::from).and_then(|body| {
-        Ok(if body.is_empty() {
-            from_query(&query.unwrap_or_default())?
-        } else {
-            GetOnlineFeatures::read(&body)?
-        })
-    });
-    answer(&door, request).await
+    body: Received,
+) -> Result<Response, Refusal> {
+    let body = body?;
+    let request = if body.is_empty() {
+        from_query(&query.unwrap_or_default())?
+    } else {
+        GetOnlineFeatures::read(&body)?
+    };
+    answer(&door, &request).await
 }
 
-async fn answer(door: &Door, request: Result<FeatureRequest, Refusal>) -> Response {
-    let server = &door.server;
-    let request = match request {
-        Ok(request) => request,
-        Err(refusal) => return refusal.into_response(),
-    };
-    let answered = async {
-        let answer = server.get(&request).await?;
-        Ok::<_, Error>((answer.to_json()?, answer.asked()))
-    };
-    match answered.await {
-        Ok((body, asked)) => {
-            let mut response = ([(CONTENT_TYPE, JSON)], body).into_response();
-            response.extensions_mut().insert(asked);
-            response
-        }
-        Err(error) => Refusal::from(error).into_response(),
-    }
+async fn answer(door: &Door, request: &FeatureRequest) -> Result<Response, Refusal> {
+    let answer = door.server.get(request).await?;
+    let mut response = ([(CONTENT_TYPE, JSON)], answer.to_json()?).into_response();
+    response.extensions_mut().insert(answer.asked());
+    Ok(response)
 }

@@ -25,7 +25,7 @@ const WRITES: [&str; 2] = ["/push", "/write-to-online-store"];
 /// for whom there is room.
 pub(super) async fn admit(
     State(door): State<Arc<Door>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
     if door.auth.is_open() && !origin::is_local(&request) {
@@ -36,8 +36,7 @@ pub(super) async fn admit(
     }
     let role = if WRITES.contains(&request.uri().path()) { Role::Run } else { Role::Read };
     let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let caller = door.auth.require(authorization, role).map_err(denied)?;
-    request.extensions_mut().insert(caller);
+    door.auth.require(authorization, role).map_err(denied)?;
     let _permit = door.requests.try_acquire().map_err(|_| {
         let detail = "as many requests are at work as this server takes; come again";
         Refusal::new(Code::Overloaded, detail)
@@ -50,7 +49,7 @@ pub(super) async fn admit(
     })
 }
 
-pub(crate) fn denied(denied: Denied) -> Refusal {
+fn denied(denied: Denied) -> Refusal {
     let code = match denied {
         Denied::NoToken | Denied::UnknownToken => Code::Unauthenticated,
         Denied::Role { .. } => Code::Forbidden,

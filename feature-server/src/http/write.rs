@@ -3,18 +3,15 @@
 use std::sync::Arc;
 
 use api::Problem;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::Door;
-use super::body::{Push, WriteToOnlineStore, parse};
+use super::body::{Push, Received, WriteToOnlineStore, parse};
 use super::problem::Refusal;
 use crate::error::Error;
-
-type Body = Result<Bytes, axum::extract::rejection::BytesRejection>;
 
 /// Writes rows to every view that a push source feeds. An older row is ignored.
 #[utoipa::path(
@@ -26,7 +23,10 @@ type Body = Result<Bytes, axum::extract::rejection::BytesRejection>;
             content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn push(State(door): State<Arc<Door>>, body: Body) -> Result<Response, Refusal> {
+pub(super) async fn push(
+    State(door): State<Arc<Door>>,
+    body: Received,
+) -> Result<Response, Refusal> {
     let body = body?;
     let Push { push_source_name, df, to } = parse(&body)?;
     if to != "online" {
@@ -49,7 +49,7 @@ pub(super) async fn push(State(door): State<Arc<Door>>, body: Body) -> Result<Re
 )]
 pub(super) async fn write_to_online_store(
     State(door): State<Arc<Door>>,
-    body: Body,
+    body: Received,
 ) -> Result<Response, Refusal> {
     let body = body?;
     let WriteToOnlineStore { feature_view_name, df } = parse(&body)?;

@@ -11,6 +11,7 @@ use futures::future::join_all;
 use super::connection::{Server, Servers};
 use super::lane::{Pipeline, Reply};
 use super::lanes::Lanes;
+use super::replica::Replicas;
 use super::reply::Failure;
 use super::rows::Outcome;
 use super::script::Loaded;
@@ -52,27 +53,7 @@ impl RedisStore {
         write: impl Fn(&mut Vec<u8>, usize, bool),
         read: impl Fn(&str, usize, Reply<'_>) -> Result<T, Failure>,
     ) -> Result<Vec<T>, Error> {
-        let commands = Commands { script, pace, write, read };
-        let answers = Mutex::new(keys.iter().map(|_| None).collect::<Vec<Option<T>>>());
-        let mut failed = 0;
-        loop {
-            let open = open(&answers);
-            if open.is_empty() {
-                return Ok(lock(&answers).drain(..).flatten().collect());
-            }
-            let servers = self.connection.servers();
-            let at = At { servers: &servers, lanes: &self.lanes };
-            let Err(failure) = self.each_open(keys, &open, at, &commands, &answers).await else {
-                continue;
-            };
-            // As for rows: a failure after some progress is a new one.
-            if self::open(&answers).len() < open.len() {
-                failed = 0;
-            }
-            self.lanes.close_free();
-            let script = commands.script.map(|script| &script.text);
-            failed = self.recover(&servers, failure, failed, script).await?;
-        }
+        self.each_after(None, keys, &Commands { script, pace, write, read }).await
     }
 
     /// Reads by commands that change nothing, from replicas where those are read, and from
@@ -83,31 +64,50 @@ impl RedisStore {
         write: impl Fn(&mut Vec<u8>, usize, bool),
         read: impl Fn(&str, usize, Reply<'_>) -> Result<T, Failure>,
     ) -> Result<Vec<T>, Error> {
-        let Some((replicas, servers)) = self.readers().await else {
-            return self.each(keys, None, None, write, read).await;
-        };
-        let commands = Commands { script: None, pace: None, write: &write, read: &read };
+        let commands = Commands { script: None, pace: None, write, read };
+        self.each_after(self.readers().await, keys, &commands).await
+    }
+
+    /// Sends the commands to the primaries until all are answered, after replicas, where there are
+    /// any, have been asked once.
+    async fn each_after<K: AsRef<[u8]>, T, W, R>(
+        &self,
+        readers: Option<(&Replicas, Servers)>,
+        keys: &[K],
+        commands: &Commands<'_, W, R>,
+    ) -> Result<Vec<T>, Error>
+    where
+        W: Fn(&mut Vec<u8>, usize, bool),
+        R: Fn(&str, usize, Reply<'_>) -> Result<T, Failure>,
+    {
         let answers = Mutex::new(keys.iter().map(|_| None).collect::<Vec<Option<T>>>());
-        let at = At { servers: &servers, lanes: &replicas.lanes };
-        let all = open(&answers);
-        if let Err(failure) = self.each_open(keys, &all, at, &commands, &answers).await {
-            tracing::warn!(error = %failure.error, "a replica failed; its primary is read");
-            replicas.forget().await;
+        if let Some((replicas, servers)) = readers {
+            let at = At { servers: &servers, lanes: &replicas.lanes };
+            let asked = self.each_open(keys, &open(&answers), at, commands, &answers).await;
+            if let Err(failure) = asked {
+                tracing::warn!(error = %failure.error, "a replica failed; its primary is read");
+                replicas.forget().await;
+            }
         }
-        let left = open(&answers);
-        let wanted: Vec<&K> = left.iter().map(|&at| &keys[at as usize]).collect();
-        let place = |at: usize| left[at] as usize;
-        let rest = self.each(
-            &wanted,
-            None,
-            None,
-            |buffer, at, is_asking| write(buffer, place(at), is_asking),
-            |address, at, reply| read(address, place(at), reply),
-        );
-        let rest = if wanted.is_empty() { Vec::new() } else { rest.await? };
-        let mut answers = lock(&answers);
-        left.iter().zip(rest).for_each(|(&at, answer)| answers[at as usize] = Some(answer));
-        Ok(answers.drain(..).flatten().collect())
+        let mut failed = 0;
+        loop {
+            let open = open(&answers);
+            if open.is_empty() {
+                return Ok(lock(&answers).drain(..).flatten().collect());
+            }
+            let servers = self.connection.servers();
+            let at = At { servers: &servers, lanes: &self.lanes };
+            let Err(failure) = self.each_open(keys, &open, at, commands, &answers).await else {
+                continue;
+            };
+            // As for rows: a failure after some progress is a new one.
+            if self::open(&answers).len() < open.len() {
+                failed = 0;
+            }
+            self.lanes.close_free();
+            let script = commands.script.map(|script| &script.text);
+            failed = self.recover(&servers, failure, failed, script).await?;
+        }
     }
 
     async fn each_open<K: AsRef<[u8]>, T, W, R>(

@@ -3,7 +3,6 @@
 //! Which there are is asked of each primary now and then. A replica may lag, and may be gone: what
 //! cannot be read from one is read from its primary.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -57,7 +56,7 @@ impl RedisStore {
     }
 
     /// A replica in the place of each primary; `None` unless every one has some. They take turns.
-    pub(super) async fn readers(&self) -> Option<(&Replicas, Arc<Servers>)> {
+    pub(super) async fn readers(&self) -> Option<(&Replicas, Servers)> {
         let replicas = self.replicas.as_ref()?;
         let servers = self.connection.servers();
         let mut known = replicas.known.lock().await;
@@ -76,6 +75,6 @@ impl RedisStore {
         let turn = replicas.turn.fetch_add(1, Ordering::Relaxed);
         let one = |of: &Vec<Server>| of.get(turn % of.len().max(1)).cloned();
         let list: Option<Vec<Server>> = known.as_ref()?.of.iter().map(one).collect();
-        Some((replicas, Arc::new(servers.instead(list?))))
+        Some((replicas, servers.instead(list?)))
     }
 }
