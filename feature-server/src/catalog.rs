@@ -175,12 +175,19 @@ impl Catalog {
     pub async fn plan(&self, wanted: &Wanted, is_full: bool) -> Result<Arc<CountedPlan>, Error> {
         let loaded = self.loaded()?;
         let key = (wanted.clone(), is_full);
-        if let Some(plan) = loaded.plans().get(&key) {
-            return Ok(Arc::clone(plan));
+        let known = loaded.plans().get(&key).cloned();
+        match known {
+            Some(plan) => Ok(plan),
+            // Boxed, or every request would carry the room that reading the registry takes.
+            None => Box::pin(self.make_plan(&loaded, key)).await,
         }
+    }
+
+    async fn make_plan(&self, loaded: &Loaded, key: PlanKey) -> Result<Arc<CountedPlan>, Error> {
+        let (wanted, is_full) = &key;
         let references = Reference::of(wanted, &self.project.name, &loaded.snapshot)?;
         let old = self.old_versions(&loaded.snapshot, &references).await?;
-        let plan = plan::plan(&self.project, &loaded.snapshot, &old, &references, is_full)?;
+        let plan = plan::plan(&self.project, &loaded.snapshot, &old, &references, *is_full)?;
         let counters = plan.views.iter().map(|view| self.metrics.of_view(&view.name)).collect();
         let plan = Arc::new(CountedPlan { plan, counters });
         let mut plans = loaded.plans();

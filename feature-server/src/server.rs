@@ -108,3 +108,21 @@ fn now_nanos() -> i128 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i128::try_from(now.as_nanos()).unwrap_or(i128::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what a function returns, without a call.
+    fn size_of_future<'a, F>(_: impl Fn(&'a FeatureServer, &'a FeatureRequest) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_request_is_small_while_it_waits() {
+        // Every layer of the protocol moves it; connecting and reading the registry, which are
+        // rare, would make it twenty times as large.
+        let size = size_of_future(FeatureServer::get);
+        assert!(size <= 2_048, "{size} bytes");
+    }
+}

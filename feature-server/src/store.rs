@@ -61,9 +61,14 @@ impl Store {
     /// # Errors
     /// [`Error::Store`] when it cannot be reached, [`Error::NoStore`] when that was so just now.
     pub async fn get(&self) -> Result<Arc<OnlineStore>, Error> {
-        if let Some(store) = self.current() {
-            return Ok(store);
+        match self.current() {
+            Some(store) => Ok(store),
+            // Boxed, or every request would carry the room that connecting takes.
+            None => Box::pin(self.connect()).await,
         }
+    }
+
+    async fn connect(&self) -> Result<Arc<OnlineStore>, Error> {
         let mut failed_at = self.failed_at.lock().await;
         // Whoever had the lock before may have connected.
         if let Some(store) = self.current() {

@@ -285,9 +285,12 @@ impl RedisStore {
             };
             tracing::warn!(error = %failure.error, failed, ?pause, "trying the online store again");
             tokio::time::sleep(pause).await;
+            // Boxed, or whoever may have to recover would carry the room for it at all times.
             let remedied = match (failure.remedy, script) {
-                (Remedy::LoadScript, Some(script)) => self.connection.load(script).await.map(drop),
-                (Remedy::Reconnect, _) => self.connection.refresh(seen).await,
+                (Remedy::LoadScript, Some(script)) => {
+                    Box::pin(self.connection.load(script)).await.map(drop)
+                }
+                (Remedy::Reconnect, _) => Box::pin(self.connection.refresh(seen)).await,
                 (Remedy::LoadScript | Remedy::Wait | Remedy::GiveUp, _) => Ok(()),
             };
             match remedied {

@@ -141,7 +141,9 @@ impl RedisStore {
         }
         for (server, share) in elsewhere {
             // Whoever has a key that is on its way is a primary.
-            match self.each_at(&server, &self.lanes, &share, true, commands, answers).await {
+            // Boxed, as it is rare.
+            let sent = self.each_at(&server, &self.lanes, &share, true, commands, answers);
+            match Box::pin(sent).await {
                 Ok(moved) if moved.is_empty() => {}
                 Ok(_) => failure = failure.or(Some(try_again(&server.to_string()))),
                 Err(error) => failure = failure.or(Some(error)),

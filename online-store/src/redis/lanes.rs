@@ -59,9 +59,10 @@ impl Lanes {
         let lane = match free {
             Some(lane) => lane,
             None => {
+                // Boxed: most of the time there is a free one, and a read is small then.
                 let socket = match self.role {
-                    Role::Primary => connection.dial(server).await?,
-                    Role::Replica => connection.dial_replica(server).await?,
+                    Role::Primary => Box::pin(connection.dial(server)).await?,
+                    Role::Replica => Box::pin(connection.dial_replica(server)).await?,
                 };
                 Lane::new(server.to_string(), socket, self.command_timeout)
             }

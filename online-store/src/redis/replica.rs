@@ -67,7 +67,8 @@ impl RedisStore {
             let mut of = Vec::with_capacity(servers.list().len());
             for primary in 0..servers.list().len() {
                 // Who does not answer has none to offer.
-                of.push(self.connection.replicas(&servers, primary).await.unwrap_or_default());
+                let replicas = Box::pin(self.connection.replicas(&servers, primary)).await;
+                of.push(replicas.unwrap_or_default());
             }
             let (generation, asked_at) = (servers.generation(), Instant::now());
             *known = Some(Known { generation, asked_at, of });
