@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use daemon::Metrics;
+use feast::config::OnlineStoreConfig;
 use feature_server::{
     Catalog, Compat, Expired, FeatureServer, Limits, OnDemand, Project, ServeMetrics, Settings,
 };
@@ -40,6 +41,7 @@ pub async fn server(
         serialization_version: repo.config.entity_key_serialization_version,
         on_demand: settings.on_demand,
         features_max: limits.features_max,
+        has_vectors: matches!(repo.config.online_store, OnlineStoreConfig::Redis(_)),
     };
     let catalog = Catalog::new(project, registry, counters.clone());
     let store = repo.config.online_store.clone();

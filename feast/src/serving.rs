@@ -208,5 +208,60 @@ pub struct WriteToOnlineStoreResponse {
     pub status: bool,
 }
 
+/// The one feature under which a vector is stored.
+pub const VECTOR_FEATURE: &str = "vector";
+
+/// The name under which the vectors of a service are stored, as a view's rows are.
+pub fn vector_storage_name(service: &str) -> String {
+    format!("__precomputed__{service}")
+}
+
+/// `PrecomputedFeatureVector`: all features of a service for one entity.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct PrecomputedFeatureVector {
+    /// `view__feature` in UTF-8, in the service's order.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub feature_names: Vec<Bytes>,
+    /// Serialized `feast.types.Value`s; no bytes are null, or not stored.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub values: Vec<Bytes>,
+    /// The event times of the rows that it was made of.
+    #[prost(message, repeated, tag = "3")]
+    pub fv_timestamps: Vec<FeatureViewTimestamp>,
+    /// When it was made.
+    #[prost(message, optional, tag = "4")]
+    pub precomputed_at: Option<Timestamp>,
+}
+
+/// `FeatureViewTimestamp`: the event time of a view's row.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct FeatureViewTimestamp {
+    /// The view, by the name that the service has for it.
+    #[prost(string, tag = "1")]
+    pub feature_view_name: String,
+    /// The event time.
+    #[prost(message, optional, tag = "2")]
+    pub event_timestamp: Option<Timestamp>,
+}
+
+impl PrecomputedFeatureVector {
+    /// Reads a vector as it is stored, in a value of bytes; `None` for anything else.
+    pub fn of_value(stored: Bytes) -> Option<Self> {
+        Self::decode(BytesValue::decode(stored).ok()?.bytes_val?).ok()
+    }
+
+    /// The vector as it is stored.
+    pub fn to_value(&self) -> Bytes {
+        BytesValue { bytes_val: Some(self.encode_to_vec().into()) }.encode_to_vec().into()
+    }
+}
+
+/// A `feast.types.Value` of bytes.
+#[derive(Clone, PartialEq, Eq, Message)]
+struct BytesValue {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    bytes_val: Option<Bytes>,
+}
+
 #[cfg(test)]
 mod tests;

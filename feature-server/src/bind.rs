@@ -209,6 +209,7 @@ mod tests {
             serialization_version: 3,
             on_demand: OnDemand::Null,
             features_max: 9,
+            has_vectors: true,
         };
         let names = views.iter().map(|view| format!("{view}:{}", view.to_uppercase())).collect();
         let references = Reference::of(&Wanted::Features(names), "p", &snapshot);

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::metric::{ServeMetrics, ViewCounters};
 use crate::plan::{self, OldVersions, Plan, Project, Reference, Version};
 use crate::request::Wanted;
+use crate::vector::Vector;
 
 /// Plans that are kept; a client that asks for ever new combinations makes each anew.
 const PLANS_MAX: usize = 1_024;
@@ -31,6 +32,8 @@ pub struct CountedPlan {
     pub plan: Plan,
     /// One for each of its views.
     pub counters: Vec<ViewCounters>,
+    /// How its rows are read at once, where Feast keeps them so.
+    pub(crate) vector: Option<Vector>,
 }
 
 type PlanKey = (Wanted, bool);
@@ -189,13 +192,26 @@ impl Catalog {
         let old = self.old_versions(&loaded.snapshot, &references).await?;
         let plan = plan::plan(&self.project, &loaded.snapshot, &old, &references, *is_full)?;
         let counters = plan.views.iter().map(|view| self.metrics.of_view(&view.name)).collect();
-        let plan = Arc::new(CountedPlan { plan, counters });
+        let vector = self.vector(wanted, &loaded.snapshot, &references, &plan);
+        let plan = Arc::new(CountedPlan { plan, counters, vector });
         let mut plans = loaded.plans();
         if plans.len() >= PLANS_MAX {
             plans.clear();
         }
         plans.insert(key, Arc::clone(&plan));
         Ok(plan)
+    }
+
+    fn vector(
+        &self,
+        wanted: &Wanted,
+        snapshot: &Snapshot,
+        references: &[Reference],
+        plan: &Plan,
+    ) -> Option<Vector> {
+        let Wanted::Service(name) = wanted else { return None };
+        let service = snapshot.services.iter().find(|service| service.name == *name)?;
+        if self.project.has_vectors { Vector::of(service, references, plan) } else { None }
     }
 
     /// Makes the plans of all services, and says which cannot be served.

@@ -19,6 +19,7 @@ mod request;
 mod server;
 mod settings;
 mod store;
+mod vector;
 
 pub use answer::Answer;
 pub use catalog::Catalog;

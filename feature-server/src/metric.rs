@@ -117,6 +117,8 @@ pub struct ServeMetrics {
     registry_age: Gauge,
     rows_written: Family<ViewLabels, Counter>,
     rows_stale: Family<ViewLabels, Counter>,
+    vectors_used: Counter,
+    vectors_untold: Counter,
     feast: FeastMetrics,
 }
 
@@ -163,6 +165,8 @@ impl ServeMetrics {
             registry_age: Gauge::default(),
             rows_written: Family::default(),
             rows_stale: Family::default(),
+            vectors_used: Counter::default(),
+            vectors_untold: Counter::default(),
             feast: FeastMetrics::register(metrics),
         };
         let own = metrics.registry();
@@ -196,6 +200,16 @@ impl ServeMetrics {
         );
         own.register("serve_rows_written", "Rows written by pushes", made.rows_written.clone());
         own.register("serve_rows_stale", "Rows pushed too late", made.rows_stale.clone());
+        own.register(
+            "serve_vector_rows_used",
+            "Rows that a precomputed vector told",
+            made.vectors_used.clone(),
+        );
+        own.register(
+            "serve_vector_rows_assembled",
+            "Rows whose precomputed vector is missing, stale or has a null, read from the views",
+            made.vectors_untold.clone(),
+        );
         made
     }
 
@@ -239,6 +253,12 @@ impl ServeMetrics {
         if is_failed {
             self.store_failures.inc();
         }
+    }
+
+    /// Counts rows of services with precomputed vectors.
+    pub fn vectors(&self, used: usize, untold: usize) {
+        self.vectors_used.inc_by(used as u64);
+        self.vectors_untold.inc_by(untold as u64);
     }
 
     /// Counts rows of a push.

@@ -31,6 +31,8 @@ pub struct Project {
     pub on_demand: OnDemand,
     /// Features that one request may ask for.
     pub features_max: usize,
+    /// Whether the store may hold precomputed vectors of services: Feast keeps them in Redis alone.
+    pub has_vectors: bool,
 }
 
 /// A column of entities that a request has to bring.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use feast::config::OnlineStoreConfig;
-use online_store::{Fetch, FetchedRow};
+use online_store::{Fetch, FetchedRow, Fields};
 
 use crate::answer::Answer;
 use crate::bind::{self, Bound};
@@ -13,6 +13,7 @@ use crate::metric::ServeMetrics;
 use crate::request::FeatureRequest;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::vector::Vector;
 
 /// Answers requests for features.
 #[derive(Debug)]
@@ -85,21 +86,49 @@ impl FeatureServer {
         for key in bound.keys.iter_mut().flatten().flatten() {
             key.extend_from_slice(suffix);
         }
+        if let (Some(vector), [Some(keys)]) = (&plan.vector, &bound.keys[..]) {
+            let rows = self.read_vectors(vector, &plan.plan.groups[0].fields, keys).await?;
+            return Ok((bound, vec![Some(rows)]));
+        }
         let groups = plan.plan.groups.iter().zip(&bound.keys);
         let wanted: Vec<Fetch<'_>> = groups
             .filter_map(|(group, keys)| Some(Fetch { fields: &group.fields, keys: keys.as_ref()? }))
             .collect();
-        let mut fetched = if wanted.is_empty() {
-            Vec::new().into_iter()
-        } else {
-            let begun = Instant::now();
-            let fetched = self.store.fetch(&wanted).await;
-            self.metrics.read(begun.elapsed(), fetched.is_err());
-            fetched?.into_iter()
-        };
+        let mut fetched = self.fetch(&wanted).await?.into_iter();
         let rows = bound.keys.iter().map(|keys| keys.as_ref().and_then(|_| fetched.next()));
         let rows = rows.collect();
         Ok((bound, rows))
+    }
+
+    /// Reads rows from the service's vectors, and from the views those that no vector tells.
+    async fn read_vectors(
+        &self,
+        vector: &Vector,
+        fields: &Fields,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<FetchedRow>, Error> {
+        let read = self.fetch(&[Fetch { fields: &vector.fields, keys }]).await?;
+        let rows: Vec<_> = read.iter().flatten().map(|read| vector.row(read)).collect();
+        let untold = rows.iter().zip(keys).filter(|(row, _)| row.is_none());
+        let untold: Vec<Vec<u8>> = untold.map(|(_, key)| key.clone()).collect();
+        self.metrics.vectors(keys.len() - untold.len(), untold.len());
+        let assembled = if untold.is_empty() {
+            Vec::new()
+        } else {
+            self.fetch(&[Fetch { fields, keys: &untold }]).await?
+        };
+        let mut assembled = assembled.into_iter().flatten();
+        Ok(rows.into_iter().filter_map(|row| row.or_else(|| assembled.next())).collect())
+    }
+
+    async fn fetch(&self, wanted: &[Fetch<'_>]) -> Result<Vec<Vec<FetchedRow>>, Error> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let begun = Instant::now();
+        let fetched = self.store.fetch(wanted).await;
+        self.metrics.read(begun.elapsed(), fetched.is_err());
+        fetched
     }
 }
 

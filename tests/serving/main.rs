@@ -24,5 +24,6 @@ mod store;
 mod svc;
 mod table;
 mod token;
+mod vector;
 mod world;
 mod write;

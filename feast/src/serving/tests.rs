@@ -155,3 +155,21 @@ fn statuses_have_feasts_codes_and_names() {
     }
     assert!(FieldStatus::try_from(5).is_err());
 }
+
+#[test]
+fn a_stored_vector_is_read_and_nothing_else_is_taken_for_one() {
+    // Case `precompute_service` of the golden vectors.
+    let stored = "0a260a0566765f5f66120220141a0c0a026676120608c1d2caac06220b08b39b90d80610f8829f6e";
+    let vector = PrecomputedFeatureVector::of_value(unhex(stored).into()).unwrap();
+    assert_eq!(vector.feature_names, [&b"fv__f"[..]]);
+    assert_eq!(vector.values, [bytes(&Value::Int64(20))]);
+    let [made_of] = &vector.fv_timestamps[..] else { panic!("{vector:?}") };
+    assert_eq!(made_of.feature_view_name, "fv");
+    let time = Timestamp { seconds: 1_704_110_401, nanos: 0 };
+    assert_eq!(made_of.event_timestamp, Some(time));
+    assert!(vector.precomputed_at.is_some());
+    assert_eq!(vector.to_value(), unhex(stored));
+    for other in [Value::Int64(20), Value::Bytes(b"\x0a\xff".to_vec()), Value::Null] {
+        assert_eq!(PrecomputedFeatureVector::of_value(bytes(&other)), None, "{other:?}");
+    }
+}

@@ -38,12 +38,13 @@ fn counted() -> Arc<CountedPlan> {
         serialization_version: 3,
         on_demand: OnDemand::Null,
         features_max: 9,
+        has_vectors: true,
     };
     let wanted = Wanted::Features(vec!["v:b".to_owned(), "v:a".to_owned()]);
     let references = Reference::of(&wanted, "p", &snapshot).expect("references");
     let plan = plan(&project, &snapshot, &OldVersions::new(), &references, false).expect("a plan");
     let metrics = ServeMetrics::register(&mut daemon::Metrics::new("0"));
-    Arc::new(CountedPlan { plan, counters: vec![metrics.of_view("v")] })
+    Arc::new(CountedPlan { plan, counters: vec![metrics.of_view("v")], vector: None })
 }
 
 fn double(number: f64) -> Bytes {

@@ -96,7 +96,7 @@ impl Reference {
     }
 
     /// The name of its column in the answer.
-    pub(super) fn column_name(&self, is_full: bool) -> String {
+    pub(crate) fn column_name(&self, is_full: bool) -> String {
         if !is_full {
             return self.feature.clone();
         }

@@ -14,6 +14,7 @@ fn project() -> Project {
         serialization_version: 3,
         on_demand: OnDemand::Null,
         features_max: 5,
+        has_vectors: true,
     }
 }
 
