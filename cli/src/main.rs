@@ -25,6 +25,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, LogLevel};
 
+/// Two threads that answer requests wait for each other in that of the C library.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Everything landed, or was there already.
 const EXIT_LANDED: u8 = 0;
 /// Nothing landed, or something failed.
