@@ -44,6 +44,13 @@ impl Question {
         Self { bytes: post(PATH, &body), indices }
     }
 
+    /// What a server answers without a look at anything: the cost of HTTP alone.
+    #[must_use]
+    pub fn nothing() -> Self {
+        let bytes = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec();
+        Self { bytes, indices: Vec::new() }
+    }
+
     #[cfg(test)]
     pub(crate) fn of_bytes(bytes: Vec<u8>) -> Self {
         Self { bytes, indices: Vec::new() }

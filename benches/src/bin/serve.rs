@@ -49,8 +49,8 @@ const SERVICES: [(Service, usize); 3] =
     [(Service::Stats, 1), (Service::Stats, 100), (Service::Bundle, 50)];
 /// One caller, some, and more than a small machine can work for at once.
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
-/// Where a bare `HMGET` is measured as well: one row, as it reads one.
-const HMGET_CONNECTIONS: [usize; 2] = [1, 16];
+/// Where the two halves are measured as well: a bare `HMGET` of one row, and HTTP without any.
+const ALONE_CONNECTIONS: [usize; 2] = [1, 16];
 /// The load of a soak, as a share of the highest rate.
 const SOAK_SHARE: f64 = 0.8;
 /// Caches fill and pools connect in this share of a case's time, before it is measured.
@@ -67,14 +67,14 @@ fn main() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let feast = Feast::require()?;
     let bench = Bench::prepare(directory.path(), &options, &feast)?;
-    let (ready, ours) = bench.tidegate(options.seconds)?;
+    let (ready, ours, http) = bench.tidegate(options.seconds)?;
     let (feast_ready, theirs) = match options.feast_seconds {
         0 => (None, Vec::new()),
         seconds => bench.feast(&feast, seconds)?,
     };
-    let bare = bench.bare(options.seconds)?;
+    let alone = Alone { hmget: bench.hmget(options.seconds)?, http };
     let mut out = stdout();
-    writeln!(out, "{}\n\n{}\n", heading(&options)?, table(&ours, &theirs, &bare))?;
+    writeln!(out, "{}\n\n{}\n", heading(&options)?, table(&ours, &theirs, &alone))?;
     writeln!(out, "ready after {:.0} ms (median of {STARTS})", millis(ready))?;
     if let Some(ready) = feast_ready {
         writeln!(out, "Feast ready after {:.0} ms", millis(ready))?;
@@ -128,6 +128,16 @@ struct Line {
     usage: Usage,
 }
 
+/// The two halves of an answer for one entity, each by itself, by number of connections.
+struct Alone {
+    /// None without `redis-benchmark`.
+    hmget: Connections<Bare>,
+    http: Connections<Bare>,
+}
+
+/// Of so many connections each.
+type Connections<T> = Vec<(usize, T)>;
+
 /// Everything that is made once.
 struct Bench {
     directory: PathBuf,
@@ -153,8 +163,8 @@ impl Bench {
         Ok(place)
     }
 
-    /// Until our server is ready, and each case with it.
-    fn tidegate(&self, seconds: u64) -> Result<(Duration, Vec<Line>)> {
+    /// Until our server is ready, each case with it, and HTTP alone.
+    fn tidegate(&self, seconds: u64) -> Result<(Duration, Vec<Line>, Connections<Bare>)> {
         say("tidegate serve")?;
         let start = || Server::tidegate(&self.place("tidegate")?);
         let mut ready = Vec::new();
@@ -164,7 +174,22 @@ impl Bench {
         let server = start()?;
         ready.push(server.ready_after());
         ready.sort();
-        Ok((ready[ready.len() / 2], self.cases(&server, seconds)?))
+        let (lines, http) = (self.cases(&server, seconds)?, self.http(&server, seconds)?);
+        Ok((ready[ready.len() / 2], lines, http))
+    }
+
+    /// Answers that need nothing but HTTP.
+    fn http(&self, server: &Server, seconds: u64) -> Result<Connections<Bare>> {
+        say("HTTP alone")?;
+        let alone = |connections| {
+            let questions = Arc::from([Question::nothing()]);
+            let load = Load { address: server.address(), questions, connections, rate: None };
+            let measured = load.run(Duration::from_secs(seconds))?;
+            let quantile = |quantile| measured.latencies.quantile(quantile);
+            let (p50, p99) = (quantile(0.5), quantile(0.99));
+            Ok((connections, Bare { rate: measured.rate(), p50, p99 }))
+        };
+        ALONE_CONNECTIONS.into_iter().map(alone).collect()
     }
 
     fn feast(&self, feast: &Feast, seconds: u64) -> Result<(Option<Duration>, Vec<Line>)> {
@@ -216,11 +241,11 @@ impl Bench {
     }
 
     /// A bare `HMGET` by number of connections; none without `redis-benchmark`.
-    fn bare(&self, seconds: u64) -> Result<Vec<(usize, Bare)>> {
+    fn hmget(&self, seconds: u64) -> Result<Connections<Bare>> {
         say("redis-benchmark")?;
         let hmget = Hmget::prepare(&self.redis, self.served.dataset())?;
         let mut all = Vec::new();
-        for connections in HMGET_CONNECTIONS {
+        for connections in ALONE_CONNECTIONS {
             let bare = hmget.run(connections, Duration::from_secs(seconds))?;
             all.extend(bare.map(|bare| (connections, bare)));
         }
@@ -254,17 +279,21 @@ const HEADER: [&str; 10] = [
     "peak MiB",
 ];
 
-/// Of each case, our line, Feast's and that of a bare `HMGET`, as far as there are such.
-fn table(ours: &[Line], theirs: &[Line], bare: &[(usize, Bare)]) -> String {
+/// Of each case, our line, Feast's and those of the halves alone, as far as there are such.
+fn table(ours: &[Line], theirs: &[Line], alone: &Alone) -> String {
     let mut rows = vec![HEADER.map(str::to_owned)];
     for line in ours {
         let of_one = line.case.service == Service::Stats && line.case.entities == 1;
-        let bare = bare.iter().find(|(connections, _)| *connections == line.case.connections);
-        let bare = bare.map(|(_, bare)| bare).filter(|_| of_one);
+        let of_case = |all: &'_ [(usize, Bare)]| {
+            let held = all.iter().find(|(connections, _)| *connections == line.case.connections);
+            held.map(|(_, bare)| *bare).filter(|_| of_one)
+        };
+        let (hmget, http) = (of_case(&alone.hmget), of_case(&alone.http));
         let feast = theirs.iter().find(|theirs| theirs.case == line.case);
-        rows.push(cells("tidegate", line, feast, bare));
-        rows.extend(feast.map(|feast| cells("Feast", feast, None, bare)));
-        rows.extend(bare.map(|bare| bare_cells(line.case, bare)));
+        rows.push(cells("tidegate", line, feast, hmget));
+        rows.extend(feast.map(|feast| cells("Feast", feast, None, hmget)));
+        rows.extend(http.map(|http| bare_cells("HTTP alone", line.case, http, hmget)));
+        rows.extend(hmget.map(|bare| bare_cells("HMGET alone", line.case, bare, None)));
     }
     aligned(&rows)
 }
@@ -273,17 +302,16 @@ fn cells(
     server: &str,
     line: &Line,
     feast: Option<&Line>,
-    bare: Option<&Bare>,
+    hmget: Option<Bare>,
 ) -> [String; HEADER.len()] {
     const MIB: f64 = 1_048_576.0;
-    let times = |ratio: Option<f64>| ratio.map_or_else(dash, |ratio| format!("{ratio:.1} ×"));
     let mib = |bytes: u64| format!("{:.1}", bytes as f64 / MIB);
     [
         format!("{}, {server}", line.case.name()),
         count(line.rate.round() as u64),
         times(feast.map(|feast| line.rate / feast.rate)),
         format!("{:.3}", millis(line.p50)),
-        times(bare.map(|bare| line.p50.as_secs_f64() / bare.p50.as_secs_f64())),
+        times(hmget.map(|hmget| ratio(line.p50, hmget.p50))),
         format!("{:.3}", millis(line.p99)),
         format!("{:.4}", millis(line.cpu)),
         format!("{:.4}", millis(line.load_cpu)),
@@ -292,13 +320,22 @@ fn cells(
     ]
 }
 
-fn bare_cells(case: Case, bare: &Bare) -> [String; HEADER.len()] {
+fn bare_cells(what: &str, case: Case, bare: Bare, hmget: Option<Bare>) -> [String; HEADER.len()] {
     let mut cells = HEADER.map(|_| dash());
-    cells[0] = format!("{}, HMGET alone", case.name());
+    cells[0] = format!("{}, {what}", case.name());
     cells[1] = count(bare.rate.round() as u64);
     cells[3] = format!("{:.3}", millis(bare.p50));
+    cells[4] = times(hmget.map(|hmget| ratio(bare.p50, hmget.p50)));
     cells[5] = format!("{:.3}", millis(bare.p99));
     cells
+}
+
+fn times(ratio: Option<f64>) -> String {
+    ratio.map_or_else(dash, |ratio| format!("{ratio:.1} ×"))
+}
+
+fn ratio(time: Duration, of: Duration) -> f64 {
+    time.as_secs_f64() / of.as_secs_f64()
 }
 
 fn dash() -> String {
