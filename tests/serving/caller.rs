@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use reqwest::{Client, Method};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Client, ClientBuilder, Method};
 use serde_json::Value;
 use tokio::runtime::{self, Runtime};
 
@@ -51,6 +51,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The kind of body, without parameters; none where there is none.
     pub(crate) media_type: Option<String>,
+    /// After how many seconds to ask again, where that is said.
+    pub(crate) retry_after: Option<String>,
     pub(crate) body: String,
 }
 
@@ -80,22 +82,37 @@ impl Answer {
 pub(crate) struct Caller {
     client: Client,
     runtime: Runtime,
-    port: u16,
+    url: String,
 }
 
 impl Caller {
     /// One who asks at a port.
     pub(crate) fn new(port: u16) -> Result<Self> {
         // A connection each, so that no answer depends on what was asked before.
-        let client =
-            Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(TIMEOUT).build()?;
+        let builder = Client::builder().pool_max_idle_per_host(0);
+        Self::of(builder, format!("http://127.0.0.1:{port}"))
+    }
+
+    /// One who keeps connections for what is asked next.
+    pub(crate) fn staying(port: u16) -> Result<Self> {
+        Self::of(Client::builder(), format!("http://127.0.0.1:{port}"))
+    }
+
+    /// One with a client of their own, who asks at a URL without a path.
+    pub(crate) fn of(builder: ClientBuilder, url: String) -> Result<Self> {
+        let client = builder.no_proxy().timeout(TIMEOUT).build()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { client, runtime, port })
+        Ok(Self { client, runtime, url })
+    }
+
+    /// Waits for whatever is asked with [`Self::send`].
+    pub(crate) fn wait<T>(&self, asked: impl Future<Output = T>) -> T {
+        self.runtime.block_on(asked)
     }
 
     /// Asks, and waits for the answer.
     pub(crate) fn ask(&self, request: &Request) -> Result<Answer> {
-        let asked = self.runtime.block_on(self.send(request));
+        let asked = self.wait(self.send(request));
         asked.with_context(|| format!("{} {}", request.method, request.path))
     }
 
@@ -109,8 +126,9 @@ impl Caller {
         self.ask(&Request::features(body))
     }
 
-    async fn send(&self, request: &Request) -> Result<Answer> {
-        let url = format!("http://127.0.0.1:{}{}", self.port, request.path);
+    /// Asks, beside whatever else is asked.
+    pub(crate) async fn send(&self, request: &Request) -> Result<Answer> {
+        let url = format!("{}{}", self.url, request.path);
         let method = Method::from_bytes(request.method.as_bytes())?;
         let mut sent = self.client.request(method, url);
         if let Some((kind, body)) = &request.body {
@@ -122,11 +140,12 @@ impl Caller {
         let media_type = header(CONTENT_TYPE).and_then(|text| text.split(';').next());
         let media_type = media_type.map(|text| text.trim().to_owned());
         let length = header(CONTENT_LENGTH).map(str::to_owned);
+        let retry_after = header(RETRY_AFTER).map(str::to_owned);
         let body = answer.text().await?;
         let is_whole = length.is_none_or(|length| length == body.len().to_string());
         ensure!(is_whole, "the answer was cut: `{body}`");
         let media_type = media_type.filter(|_| !body.is_empty());
-        Ok(Answer { status, media_type, body })
+        Ok(Answer { status, media_type, retry_after, body })
     }
 }
 
@@ -146,6 +165,7 @@ mod tests {
         let answer = |body: &Value, kind: &str| Answer {
             status: 404,
             media_type: Some(kind.to_owned()),
+            retry_after: None,
             body: body.to_string(),
         };
         let (status, code) = answer(&whole, PROBLEM).problem()?;

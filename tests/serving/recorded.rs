@@ -76,6 +76,7 @@ fn pair(path: &Path) -> Result<Pair> {
     let answer = Answer {
         status: u16::try_from(answered["status"].as_u64().context("it is a number")?)?,
         media_type: answered["content_type"].as_str().map(str::to_owned),
+        retry_after: None,
         body: member(answered, "body_raw")?,
     };
     Ok(Pair { name, request, answer })
@@ -92,7 +93,8 @@ fn form_pair(name: String, text: &str) -> Result<Pair> {
         body: Some((FORM, sent.to_owned())),
     };
     let (media_type, body) = (Some(JSON.to_owned()), body.to_owned());
-    Ok(Pair { name, request, answer: Answer { status: status.parse()?, media_type, body } })
+    let answer = Answer { status: status.parse()?, media_type, retry_after: None, body };
+    Ok(Pair { name, request, answer })
 }
 
 fn call(path: &Path) -> Result<Call> {

@@ -174,13 +174,24 @@ impl RedisCluster {
     /// # Errors
     /// When no replica takes over in time.
     pub fn fail_over(&self, primary: usize) -> Result<()> {
+        self.nodes[primary].kill();
+        self.await_replica(primary)
+    }
+
+    /// Waits until a primary's replica is in its place and every other node knows, whatever has
+    /// become of the primary.
+    ///
+    /// # Errors
+    /// When no replica takes over in time.
+    pub fn await_replica(&self, primary: usize) -> Result<()> {
         let replica = self.primaries + primary;
         ensure!(replica < self.nodes.len(), "the cluster has no replicas");
-        self.nodes[primary].kill();
         let port = self.nodes[replica].port();
         self.wait("the replica does not take over", |node| {
-            Ok(info(&self.nodes[node], "cluster_state")? == "ok"
-                && self.slots(node)?.iter().any(|(.., owner)| *owner == port))
+            // It may be there and say nothing.
+            Ok(node == primary
+                || info(&self.nodes[node], "cluster_state")? == "ok"
+                    && self.slots(node)?.iter().any(|(.., owner)| *owner == port))
         })
     }
 

@@ -154,7 +154,12 @@ impl RedisSentinel {
         Ok(())
     }
 
-    fn await_replica(&self) -> Result<()> {
+    /// Waits until the replica is in the primary's place, and every sentinel knows, whatever has
+    /// become of the primary. Not for servers with a password.
+    ///
+    /// # Errors
+    /// When the replica does not take over in time.
+    pub fn await_replica(&self) -> Result<()> {
         self.wait("the replica does not take over", |made| {
             let port = made.servers[1].peer_port().to_string();
             let mut known = true;
