@@ -3,10 +3,12 @@
 //! One server each, since what it lives through stays with it. Limits on time are those that a
 //! caller is promised, and are far from what is measured when nothing else runs.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ::tests::wait::until;
 use anyhow::{Context, Result, ensure};
+use harness::{Redis, Reply};
 use serde_json::json;
 
 use crate::caller::{Answer, Caller};
@@ -51,9 +53,11 @@ impl Asked {
     fn refuses_soon(&self) -> Result<()> {
         for _ in 0..5 {
             let begun = Instant::now();
-            let found = self.ask()?.problem()?;
+            let answer = self.ask()?;
             let took = begun.elapsed();
+            let found = answer.problem()?;
             ensure!(found == (503, "online_store_unavailable".to_owned()), "{found:?}");
+            ensure!(answer.retry_after.is_some(), "when to ask again? {answer:?}");
             ensure!(took < REFUSED_WITHIN, "it took {took:?}:\n{}", self.server.log());
         }
         Ok(())
@@ -97,6 +101,38 @@ fn a_redis_that_says_nothing_is_told_in_time() -> Result<()> {
     unready?;
     assert_eq!(alive?, 200, "the process is well");
     asked.serves_again(&whole)
+}
+
+#[test]
+fn a_redis_that_loads_its_data_is_told_soon_and_waited_for() -> Result<()> {
+    // Redis's own tests slow a load down in this way: so long for each key, and a look at its
+    // callers after so many bytes.
+    const SLOWLY: [&str; 4] =
+        ["--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"];
+    // Several seconds of loading.
+    const KEYS: &str = "for key = 1, 5000 do redis.call('SET', 'other:' .. key, key) end";
+    let redis = Redis::start_with(&SLOWLY)?;
+    let site = Site::on(redis, &svc::project(), &svc::rows(), &Mode::Strict.settings())?;
+    site.redis.command(&["EVAL", KEYS, "0"])?;
+    let asked = Asked::of(site)?;
+    let whole = asked.ask()?;
+    ensure!(whole.status == 200, "{whole:?}");
+    ensure!(asked.site.redis.command(&["SAVE"])? == Reply::Status("OK".to_owned()), "no dump");
+    asked.site.redis.kill();
+    let loads = || {
+        // Before it listens it says nothing.
+        let said = asked.site.redis.command(&["PING"]);
+        matches!(said, Ok(Reply::Error(words)) if words.starts_with("LOADING"))
+    };
+    thread::scope(|scope| {
+        let restarted = scope.spawn(|| asked.site.redis.restart());
+        until("it loads", || Ok(loads()))?;
+        asked.refuses_soon()?;
+        assert_eq!((asked.status("/readyz")?, asked.status("/livez")?), (503, 200));
+        ensure!(loads(), "it was ready before all had been asked");
+        asked.serves_again(&whole)?;
+        restarted.join().ok().context("the restart panicked")?
+    })
 }
 
 #[test]

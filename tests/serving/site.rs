@@ -42,7 +42,16 @@ pub(crate) struct Site {
 impl Site {
     /// A site of a project with these rows; `settings` are those under `serve`.
     pub(crate) fn new(project: &Project, rows: &[Row], settings: &Value) -> Result<Self> {
-        let redis = Redis::start()?;
+        Self::on(Redis::start()?, project, rows, settings)
+    }
+
+    /// The same on a Redis that is there already.
+    pub(crate) fn on(
+        redis: Redis,
+        project: &Project,
+        rows: &[Row],
+        settings: &Value,
+    ) -> Result<Self> {
         let repo = Repo::with_project(project, redis_store(redis.port()))?;
         let site = Self { redis, repo, project: project.clone() };
         site.configure(settings)?;
