@@ -13,7 +13,7 @@ use crate::site::{Mode, Site};
 use crate::table::Table;
 
 /// The service of Feast's Python server.
-const PYTHON: &str = "GrpcFeatureServer";
+pub(crate) const PYTHON: &str = "GrpcFeatureServer";
 /// The service of Feast's Go and Java servers.
 const SERVING: &str = "feast.serving.ServingService";
 
@@ -23,18 +23,41 @@ pub(crate) fn python_directory() -> PathBuf {
 }
 
 /// What came of a call: the message, or the code.
-type Called = std::result::Result<Value, String>;
+pub(crate) type Called = std::result::Result<Value, String>;
 
 /// Makes calls of service, method and request, one after another.
-fn call(
+pub(crate) fn call(
     session: &mut Session,
     site: &Site,
     server: &Server,
     asked: &[(&str, &str, Value)],
 ) -> Result<Vec<Called>> {
+    call_with(session, site, server, asked, &[])
+}
+
+/// The same over TLS, trusting the authority of a file.
+pub(crate) fn call_securely(
+    session: &mut Session,
+    site: &Site,
+    server: &Server,
+    asked: &[(&str, &str, Value)],
+    authority: &Path,
+) -> Result<Vec<Called>> {
+    call_with(session, site, server, asked, &[&authority.display().to_string()])
+}
+
+fn call_with(
+    session: &mut Session,
+    site: &Site,
+    server: &Server,
+    asked: &[(&str, &str, Value)],
+    further: &[&str],
+) -> Result<Vec<Called>> {
     site.repo.write("calls.json", json!(asked).to_string())?;
     let file = site.repo.path("calls.json").display().to_string();
-    let answers = session.script("call.py", &[&server.grpc().to_string(), &file])?;
+    let port = server.grpc().to_string();
+    let arguments = [&[port.as_str(), &file], further].concat();
+    let answers = session.script("call.py", &arguments)?;
     let answers = answers.as_array().context("a list of answers")?;
     ensure!(answers.len() == asked.len(), "{} answers to {} calls", answers.len(), asked.len());
     let called = |answer: &Value| match answer["code"].as_str() {

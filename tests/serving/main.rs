@@ -19,6 +19,7 @@ mod recorded;
 mod reference;
 mod remote;
 mod schema;
+mod secure;
 mod server;
 mod settings;
 mod site;

@@ -24,12 +24,12 @@ enum Door {
 }
 
 impl Door {
-    /// What the process says before the port.
-    fn words(self) -> &'static str {
+    /// What the process says before the port, without TLS and with it.
+    fn words(self) -> &'static [&'static str] {
         match self {
-            Self::Http => "listening on http://127.0.0.1:",
-            Self::Grpc => "listening on grpc://127.0.0.1:",
-            Self::Admin => "listening on admin http://127.0.0.1:",
+            Self::Http => &["listening on http://127.0.0.1:", "listening on https://127.0.0.1:"],
+            Self::Grpc => &["listening on grpc://127.0.0.1:", "listening on grpcs://127.0.0.1:"],
+            Self::Admin => &["listening on admin http://127.0.0.1:"],
         }
     }
 }
@@ -62,9 +62,14 @@ impl Server {
     /// Starts one on a repository, on ports that the machine chooses, and waits until it listens
     /// on all of them.
     pub(crate) fn start(repo: &Repo) -> Result<Self> {
+        Self::start_with(repo, &[])
+    }
+
+    /// Starts one with further flags.
+    pub(crate) fn start_with(repo: &Repo, flags: &[&str]) -> Result<Self> {
         const ANY: &str = "127.0.0.1:0";
-        let arguments = ["serve", "--listen", ANY, "--grpc-listen", ANY, "--admin-listen", ANY];
-        let mut child = repo.spawn(&arguments)?;
+        let doors = ["serve", "--listen", ANY, "--grpc-listen", ANY, "--admin-listen", ANY];
+        let mut child = repo.spawn(&[&doors[..], flags].concat())?;
         let stderr = child.stderr.take().context("it is piped")?;
         let log = Log::default();
         let (said, heard) = sync_channel(DOORS.len());
@@ -144,7 +149,7 @@ fn follow(stderr: impl Read, log: &Log, said: &SyncSender<(Door, u16)>) {
 }
 
 fn port_in(line: &str, door: Door) -> Option<u16> {
-    let (_, rest) = line.split_once(door.words())?;
+    let (_, rest) = door.words().iter().find_map(|words| line.split_once(words))?;
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     rest[..digits].parse().ok()
 }
@@ -159,6 +164,8 @@ mod tests {
         assert_eq!(found("listening on http://127.0.0.1:4711"), [Some(4711), None, None]);
         assert_eq!(found("INFO listening on grpc://127.0.0.1:80/"), [None, Some(80), None]);
         assert_eq!(found("listening on admin http://127.0.0.1:9"), [None, None, Some(9)]);
+        assert_eq!(found("listening on https://127.0.0.1:443"), [Some(443), None, None]);
+        assert_eq!(found("listening on grpcs://127.0.0.1:8443"), [None, Some(8443), None]);
         assert_eq!(found("listening on a socket"), [None; 3]);
     }
 }

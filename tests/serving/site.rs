@@ -85,6 +85,11 @@ impl Site {
         put(&self.redis, &self.project.name, row)
     }
 
+    /// Starts a server with further flags here.
+    pub(crate) fn serve_with(&self, flags: &[&str]) -> Result<Server> {
+        Server::start_with(&self.repo, flags)
+    }
+
     /// Starts a server here.
     pub(crate) fn serve(&self) -> Result<Server> {
         Server::start(&self.repo)

@@ -1,7 +1,8 @@
-"""Calls a feature server over gRPC with Feast's own stubs and messages: call.py PORT FILE.
+"""Calls a feature server over gRPC with Feast's own stubs and messages: call.py PORT FILE [CA].
 
 FILE is a JSON list of [service, method, request]; the services "health" and
-"reflection" are those of gRPC itself.
+"reflection" are those of gRPC itself. CA is a file of the authorities that are
+trusted, and has the calls go over TLS.
 Prints a JSON list of {"code": …, "response": …}, messages as the recording has them.
 """
 
@@ -61,12 +62,22 @@ def call(channel, service, method, request):
     return {"code": "OK", "response": MessageToDict(response, preserving_proto_field_name=True)}
 
 
-def main(port, path):
-    with open(path) as file:
-        calls = json.load(file)
+def channel_to(port, authority):
+    """A channel, over TLS where there is an authority to trust."""
     # Nothing of the machine's may come between.
     options = [("grpc.enable_http_proxy", 0)]
-    with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+    address = f"127.0.0.1:{port}"
+    if authority is None:
+        return grpc.insecure_channel(address, options=options)
+    with open(authority, "rb") as file:
+        credentials = grpc.ssl_channel_credentials(file.read())
+    return grpc.secure_channel(address, credentials, options=options)
+
+
+def main(port, path, authority=None):
+    with open(path) as file:
+        calls = json.load(file)
+    with channel_to(port, authority) as channel:
         print(json.dumps([call(channel, *asked) for asked in calls]))
 
 
