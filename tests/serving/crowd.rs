@@ -4,7 +4,6 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use crate::caller::Caller;
+use crate::held::allow_files;
 use crate::server::Server;
 use crate::site::{Mode, Site};
 
@@ -26,7 +26,8 @@ const IDLE_CONNECTIONS: usize = 1_000;
 /// Sockets of both ends, and whatever else the two processes have open.
 const OPEN_FILES: usize = 4_096;
 
-fn connect(server: &Server) -> Result<TcpStream> {
+/// A connection whose other end must not be too slow.
+pub(crate) fn connect(server: &Server) -> Result<TcpStream> {
     let stream = TcpStream::connect(("127.0.0.1", server.http()))?;
     stream.set_read_timeout(Some(SOON))?;
     stream.set_write_timeout(Some(SOON))?;
@@ -34,7 +35,7 @@ fn connect(server: &Server) -> Result<TcpStream> {
 }
 
 /// Features are served, and soon.
-fn is_served(server: &Server) -> Result<()> {
+pub(crate) fn is_served(server: &Server) -> Result<()> {
     // A connection of its own, as a caller who comes now has.
     let caller = Caller::new(server.http())?;
     for _ in 0..5 {
@@ -121,7 +122,8 @@ fn callers_who_never_finish_do_not_stop_others() -> Result<()> {
 #[test]
 fn a_thousand_idle_connections_do_not_stop_others() -> Result<()> {
     let site = Site::recorded(Mode::Strict)?;
-    allow_files()?;
+    let files = allow_files(OPEN_FILES)?;
+    ensure!(files > IDLE_CONNECTIONS, "this machine allows only {files} open files");
     let server = site.serve()?;
     let idle: Vec<TcpStream> =
         (0..IDLE_CONNECTIONS).map(|_| connect(&server)).collect::<Result<_>>()?;
@@ -132,20 +134,5 @@ fn a_thousand_idle_connections_do_not_stop_others() -> Result<()> {
     let mut head = [0; 12];
     first.read_exact(&mut head)?;
     assert_eq!(&head, b"HTTP/1.1 200");
-    Ok(())
-}
-
-/// Lets this process, and so the servers that it starts from now on, have enough open files.
-fn allow_files() -> Result<()> {
-    let limits = std::fs::read_to_string("/proc/self/limits")?;
-    let line = limits.lines().find(|line| line.starts_with("Max open files"));
-    let soft = line.and_then(|line| line.split_whitespace().nth(3)).context("there is a limit")?;
-    if soft == "unlimited" || soft.parse::<usize>()? >= OPEN_FILES {
-        return Ok(());
-    }
-    let (pid, wanted) = (std::process::id().to_string(), format!("--nofile={OPEN_FILES}:"));
-    let set = Command::new("prlimit").args(["--pid", &pid, &wanted]).status();
-    let set = set.context("`prlimit` of util-linux is needed")?;
-    ensure!(set.success(), "the system does not allow {OPEN_FILES} open files");
     Ok(())
 }

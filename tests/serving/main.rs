@@ -11,6 +11,7 @@ mod differences;
 mod failover;
 mod fault;
 mod grpc;
+mod held;
 mod http;
 mod load;
 mod order;
