@@ -144,15 +144,19 @@ fn report(what: &str, begun: Instant, told: &[Told]) {
     }
 }
 
-/// Waits until a replica has all that its primary holds now.
+/// Waits until a replica has all that its primary holds now, and the primary counts it as one.
 fn replicated(primary: &Redis, replica: &Redis) -> Result<()> {
     let role = |server: &Redis| server.command(&["ROLE"]);
-    let item = |role: &Reply, at: usize| role.items().and_then(|items| items.get(at)).cloned();
+    let item = |reply: &Reply, at: usize| reply.items().and_then(|items| items.get(at)).cloned();
+    let text = |text: &str| Some(Reply::Bulk(text.as_bytes().to_vec()));
     let Some(Reply::Integer(held)) = item(&role(primary)?, 1) else { bail!("no primary") };
+    let port = text(&replica.port().to_string());
     until("the replica has everything", || {
-        let role = role(replica)?;
-        let is_connected = item(&role, 3) == Some(Reply::Bulk(b"connected".to_vec()));
-        Ok(is_connected && matches!(item(&role, 4), Some(Reply::Integer(has)) if has >= held))
+        let (primary, replica) = (role(primary)?, role(replica)?);
+        let Some(Reply::Array(known)) = item(&primary, 2) else { bail!("no primary") };
+        Ok(known.iter().any(|known| item(known, 1) == port)
+            && item(&replica, 3) == text("connected")
+            && matches!(item(&replica, 4), Some(Reply::Integer(has)) if has >= held))
     })
 }
 
