@@ -11,7 +11,7 @@ use ::tests::repo::{Repo, configuration, redis_store};
 use ::tests::wait::until;
 use anyhow::{Context, Result, bail, ensure};
 use feast::value::Value as FeastValue;
-use harness::{Redis, RedisCluster, RedisSentinel, Reply};
+use harness::{Link, Redis, RedisCluster, RedisSentinel, Reply};
 use serde_json::{Value, json};
 
 use crate::caller::Caller;
@@ -295,4 +295,35 @@ fn a_replica_is_done_without(end: End) -> Result<()> {
     let is_silent = matches!(end, End::Hung);
     ensure!(is_silent || refusals(&told) == 0, "the primary answers in its place: {told:?}");
     served.reads_what_is_stored(*DRIVERS.start(), |row| put(&primary, svc::PROJECT, row))
+}
+
+#[test]
+fn a_replica_that_has_come_back_empty_is_not_read() -> Result<()> {
+    let primary = Redis::start_with(&["--repl-diskless-sync-delay", "0"])?;
+    let links = [Link::start(primary.port())?, Link::start(primary.port())?];
+    let replicas = links
+        .iter()
+        .map(|link| {
+            let port = link.port().to_string();
+            // What it loads its primary's data from is not kept.
+            let forgets = ["--rdb-del-sync-files", "yes"];
+            Redis::start_with(&[&["--replicaof", "127.0.0.1", &port][..], &forgets].concat())
+        })
+        .collect::<Result<Vec<_>>>()?;
+    DRIVERS.into_iter().try_for_each(|id| put(&primary, svc::PROJECT, &row(id, trips(id))))?;
+    replicas.iter().try_for_each(|replica| replicated(&primary, replica))?;
+    let served = Served::start(redis_store(primary.port()), &json!({ "read_from": "replica" }))?;
+    // One of them is read, and the other one is known.
+    let question = served.question(&[*DRIVERS.start()])?;
+    let unread = replicas.iter().position(|replica| reads(replica).is_ok_and(|reads| reads == 0));
+    let unread = unread.context("one is not read yet")?;
+    ensure!(reads(&primary)? == 0, "a replica is read");
+    // It starts again, and cannot get its primary's data for now.
+    links[unread].hold();
+    replicas[unread].restart()?;
+    for _ in 0..4 {
+        let answer = served.caller.features(&question.body)?;
+        ensure!(answer == question.answer, "{answer:?}");
+    }
+    Ok(())
 }

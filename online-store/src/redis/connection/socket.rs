@@ -10,7 +10,7 @@ use fred::error::ErrorKind;
 use fred::rustls;
 use fred::rustls::pki_types::ServerName;
 use fred::types::config::TlsConnector;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::Server;
@@ -94,14 +94,18 @@ impl Settings {
         socket.flush().await?;
         // Nothing else has been asked, so the buffer cannot read past these answers.
         let mut answers = BufReader::new(&mut socket);
+        let mut line = String::new();
         for _ in &commands {
-            let mut line = String::new();
+            line.clear();
             if answers.read_line(&mut line).await? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
             if let Some(words) = line.strip_prefix('-') {
                 return Err(Refusal::Said(words.trim_end().to_owned()));
             }
+        }
+        if role == Role::Replica {
+            check_follows(&mut answers, &line).await?;
         }
         Ok(socket)
     }
@@ -123,11 +127,31 @@ impl Settings {
             // Without it a replica sends every reader to its primary.
             commands.push(words(&["READONLY"]));
         }
+        if role == Role::Replica {
+            commands.push(words(&["INFO", "replication"]));
+        }
         if commands.is_empty() {
             commands.push(words(&["PING"]));
         }
         commands
     }
+}
+
+/// Refuses a replica that does not follow its primary: one that has just started answers before it
+/// has any data, or with that of another day, as if the rest were not there. `head` is the first
+/// line of what it tells of its replication.
+async fn check_follows(answers: &mut (impl AsyncRead + Unpin), head: &str) -> Result<(), Refusal> {
+    let length = head.trim_end().strip_prefix('$').and_then(|text| text.parse::<usize>().ok());
+    if let Some(length) = length {
+        // The end of the line is not counted.
+        let mut text = vec![0; length + b"\r\n".len()];
+        answers.read_exact(&mut text).await?;
+        if String::from_utf8_lossy(&text).lines().any(|line| line == "master_link_status:up") {
+            return Ok(());
+        }
+    }
+    let words = "MASTERDOWN INFO replication does not say `master_link_status:up`";
+    Err(Refusal::Said(words.to_owned()))
 }
 
 /// What a failure below Redis means. Trying again does not mend a certificate.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use feast::config::{RedisConfig, RedisNode, RedisServers, RedisTls};
 use fred::types::Value;
-use harness::{Certificates, Redis, Reply};
+use harness::{Certificates, Link, Redis, Reply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Connection, Server, Socket};

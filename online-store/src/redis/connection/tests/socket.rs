@@ -56,6 +56,34 @@ async fn a_password_that_has_changed_is_told_and_never_shown() {
 }
 
 #[tokio::test]
+async fn a_replica_is_only_taken_while_it_follows_its_primary() {
+    let primary = Redis::start_with(&["--repl-diskless-sync-delay", "0"]).expect("a primary");
+    let link = Link::start(primary.port()).expect("a link");
+    link.hold();
+    let port = link.port().to_string();
+    let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port]).expect("a replica");
+    let connection = open(&config(RedisServers::One(node(primary.port())))).await.expect("open");
+    let server = Server { host: "127.0.0.1".to_owned(), port: replica.port() };
+    let Err(failure) = connection.dial_replica(&server).await else { panic!("it has nothing") };
+    let trouble = match &failure.error {
+        Error::Unavailable { trouble, .. } => *trouble,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((trouble, failure.remedy), (Trouble::MasterDown, Remedy::Reconnect));
+    primary.command(&["SET", "k", "1"]).expect("an answer");
+    link.release();
+    let begun = Instant::now();
+    while replica.command(&["GET", "k"]).expect("an answer") != Reply::Bulk(b"1".to_vec()) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the replica never follows");
+    }
+    let mut socket = connection.dial_replica(&server).await.expect("it follows");
+    assert_eq!(say(&mut socket, "GET k").await, "$1\r\n1", "nothing else is left to read");
+    // A primary is not what was expected either.
+    let server = connection.servers().list()[0].clone();
+    assert!(connection.dial_replica(&server).await.is_err(), "it follows nobody");
+}
+
+#[tokio::test]
 async fn a_server_that_takes_connections_and_says_nothing_is_given_up() {
     let server = Redis::start().expect("a Redis server");
     let limits = WriteLimits { connect_timeout: Duration::from_millis(300), ..impatient() };
