@@ -169,6 +169,11 @@ fn sentinels_replace_a_primary_that_is_killed_under_load() -> Result<()> {
     sentinels_replace(End::Killed)
 }
 
+#[test]
+fn sentinels_replace_a_primary_that_hangs_under_load() -> Result<()> {
+    sentinels_replace(End::Hung)
+}
+
 fn sentinels_replace(end: End) -> Result<()> {
     let made = RedisSentinel::start_with(3, None)?;
     let [primary, replica] = made.servers();
@@ -212,6 +217,11 @@ fn node_of(cluster: &RedisCluster, asked: usize, id: i64) -> Result<usize> {
 #[test]
 fn a_cluster_replaces_a_primary_that_is_killed_under_load() -> Result<()> {
     a_cluster_replaces(End::Killed)
+}
+
+#[test]
+fn a_cluster_replaces_a_primary_that_hangs_under_load() -> Result<()> {
+    a_cluster_replaces(End::Hung)
 }
 
 fn a_cluster_replaces(end: End) -> Result<()> {
