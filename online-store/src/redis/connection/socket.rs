@@ -18,6 +18,10 @@ use super::settings::Settings;
 use crate::redis::reply::Failure;
 use crate::redis::wire;
 
+/// How long a replica may have been without its primary. A failover takes a few seconds, in which
+/// replicas are as good as before; Redis itself gives up a link that is silent for so long.
+const LINK_DOWN_SECONDS_MAX: i64 = 60;
+
 /// A stream of bytes in both directions, plain or encrypted.
 pub(in crate::redis) type Socket = Box<dyn Stream>;
 
@@ -137,21 +141,35 @@ impl Settings {
     }
 }
 
-/// Refuses a replica that does not follow its primary: one that has just started answers before it
-/// has any data, or with that of another day, as if the rest were not there. `head` is the first
-/// line of what it tells of its replication.
+/// Refuses a replica that has not followed its primary since it started: it answers before it has
+/// any data, or with that of another day, as if the rest were not there. `head` is the first line
+/// of what it tells of its replication.
 async fn check_follows(answers: &mut (impl AsyncRead + Unpin), head: &str) -> Result<(), Refusal> {
     let length = head.trim_end().strip_prefix('$').and_then(|text| text.parse::<usize>().ok());
     if let Some(length) = length {
         // The end of the line is not counted.
         let mut text = vec![0; length + b"\r\n".len()];
         answers.read_exact(&mut text).await?;
-        if String::from_utf8_lossy(&text).lines().any(|line| line == "master_link_status:up") {
+        if follows(&String::from_utf8_lossy(&text)) {
             return Ok(());
         }
     }
-    let words = "MASTERDOWN INFO replication does not say `master_link_status:up`";
+    let words = "MASTERDOWN INFO replication says of no primary that it was followed just now";
     Err(Refusal::Said(words.to_owned()))
+}
+
+/// Tells whether a replica has its primary's data as of now, or as of when that went away just now.
+///
+/// # Source
+/// Redis 7.0, `INFO`: `master_link_down_since_seconds` is -1 when there never was a link; before
+/// 7.0 it was the time since 1970 then.
+fn follows(replication: &str) -> bool {
+    let value = |name: &str| {
+        replication.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+    };
+    let down_for = value("master_link_down_since_seconds").and_then(|text| text.parse().ok());
+    value("master_link_status") == Some("up")
+        || down_for.is_some_and(|seconds: i64| (0..=LINK_DOWN_SECONDS_MAX).contains(&seconds))
 }
 
 /// What a failure below Redis means. Trying again does not mend a certificate.
@@ -171,4 +189,25 @@ fn of_io(error: &io::Error) -> fred::error::Error {
         _ => (ErrorKind::IO, ""),
     };
     fred::error::Error::new(kind, format!("{error}{way_out}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_follows_while_it_has_a_link_and_a_while_after() {
+        let up = "# Replication\r\nrole:slave\r\nmaster_link_status:up\r\nslave_repl_offset:50\r\n";
+        let down = |seconds: i64| {
+            format!(
+                "role:slave\r\nmaster_link_status:down\r\n\
+                 master_link_down_since_seconds:{seconds}\r\n"
+            )
+        };
+        assert!(follows(up));
+        assert!(follows(&down(0)) && follows(&down(60)));
+        assert!(!follows(&down(61)), "too long ago");
+        assert!(!follows(&down(-1)) && !follows(&down(1_795_421_022)), "never");
+        assert!(!follows("role:master\r\nconnected_slaves:0\r\n"), "it is no replica");
+    }
 }

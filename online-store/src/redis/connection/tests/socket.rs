@@ -79,8 +79,18 @@ async fn a_replica_is_only_taken_while_it_follows_its_primary() {
     let mut socket = connection.dial_replica(&server).await.expect("it follows");
     assert_eq!(say(&mut socket, "GET k").await, "$1\r\n1", "nothing else is left to read");
     // A primary is not what was expected either.
-    let server = connection.servers().list()[0].clone();
-    assert!(connection.dial_replica(&server).await.is_err(), "it follows nobody");
+    let followed = connection.servers().list()[0].clone();
+    assert!(connection.dial_replica(&followed).await.is_err(), "it follows nobody");
+    primary.kill();
+    let begun = Instant::now();
+    let info = || match replica.command(&["INFO", "replication"]) {
+        Ok(Reply::Bulk(text)) => String::from_utf8_lossy(&text).into_owned(),
+        other => panic!("it answers with a text: {other:?}"),
+    };
+    while !info().contains("master_link_status:down") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the replica does not notice");
+    }
+    connection.dial_replica(&server).await.expect("it has all that there was");
 }
 
 #[tokio::test]
