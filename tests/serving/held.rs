@@ -28,9 +28,9 @@ const SPARE_FILES: usize = 500;
 const AT_ONCE: usize = 4;
 /// One in so many asks again.
 const AGAIN: usize = 10;
-/// What a connection may take of the server's memory. It takes 22 KiB, whoever builds the server:
-/// its read buffer has 8 KiB from the start, and the rest are its tasks and what it last wrote. Half
-/// as much again is far below what a second buffer, or the bodies of a few requests, would add.
+/// What a connection may take of the server's memory. It takes 22 KiB, optimized or not: its read
+/// buffer has 8 KiB from the start, the rest are its tasks and what it last wrote. Half as much
+/// again is left for another allocator; buffers that stay as large as they ever were are above it.
 const BYTES_PER_CONNECTION: u64 = 32 << 10;
 /// What asking again, or a second crowd, may add to what the first took: the allocator's scraps.
 /// The second would take three times as much if the first had kept its memory.
