@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -32,6 +32,9 @@ use crate::tls::{H2, Tls};
 /// Without file descriptors, accepting fails until one is given back; asking at once would take a
 /// whole core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that the machine keeps for us until we accept them: where the queue is full, callers
+/// who come all at once try again after a second. The machine may allow fewer, 4096 by default.
+const QUEUE_MAX: u32 = 4_096;
 /// Certificates are renewed days before they end, so a minute is soon enough.
 const RELOAD_EVERY: Duration = Duration::from_secs(60);
 
@@ -69,7 +72,7 @@ impl Server {
         limits: Limits,
     ) -> Result<Self, Error> {
         let refused = |source| Error::Bind { address, source };
-        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        let listener = listen(address).map_err(refused)?;
         Ok(Self { listener, tls, limits, protocol: Protocol::default() })
     }
 
@@ -132,6 +135,14 @@ impl Server {
         drop(acceptor);
         drain(graceful, connections, limits.drain_timeout).await
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // What is left of connections to the process before must not keep the next one from its port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE_MAX)
 }
 
 struct Acceptor {
