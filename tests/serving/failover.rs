@@ -144,22 +144,6 @@ fn report(what: &str, begun: Instant, told: &[Told]) {
     }
 }
 
-/// Waits until a replica has all that its primary holds now, and the primary counts it as one.
-fn replicated(primary: &Redis, replica: &Redis) -> Result<()> {
-    let role = |server: &Redis| server.command(&["ROLE"]);
-    let item = |reply: &Reply, at: usize| reply.items().and_then(|items| items.get(at)).cloned();
-    let text = |text: &str| Some(Reply::Bulk(text.as_bytes().to_vec()));
-    let Some(Reply::Integer(held)) = item(&role(primary)?, 1) else { bail!("no primary") };
-    let port = text(&replica.port().to_string());
-    until("the replica has everything", || {
-        let (primary, replica) = (role(primary)?, role(replica)?);
-        let Some(Reply::Array(known)) = item(&primary, 2) else { bail!("no primary") };
-        Ok(known.iter().any(|known| item(known, 1) == port)
-            && item(&replica, 3) == text("connected")
-            && matches!(item(&replica, 4), Some(Reply::Integer(has)) if has >= held))
-    })
-}
-
 fn refusals(told: &[Told]) -> usize {
     told.iter().map(|told| told.refusals).sum()
 }
@@ -178,7 +162,7 @@ fn sentinels_replace(end: End) -> Result<()> {
     let made = RedisSentinel::start_with(3, None)?;
     let [primary, replica] = made.servers();
     DRIVERS.into_iter().try_for_each(|id| put(primary, svc::PROJECT, &row(id, trips(id))))?;
-    replicated(primary, replica)?;
+    primary.await_synced(replica)?;
     let served = Served::start(
         json!({
             "type": "redis",
@@ -234,7 +218,7 @@ fn a_cluster_replaces(end: End) -> Result<()> {
         if node == 0 { lost.push(id) } else { kept.push(id) }
     }
     let nodes = cluster.nodes();
-    (0..3).try_for_each(|node| replicated(&nodes[node], &nodes[node + 3]))?;
+    (0..3).try_for_each(|node| nodes[node].await_synced(&nodes[node + 3]))?;
     ensure!(lost.len() > CALLERS && kept.len() > CALLERS, "{} and {}", lost.len(), kept.len());
     let served = Served::start(
         json!({
@@ -284,7 +268,7 @@ fn a_replica_is_done_without(end: End) -> Result<()> {
     let port = primary.port().to_string();
     let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port])?;
     DRIVERS.into_iter().try_for_each(|id| put(&primary, svc::PROJECT, &row(id, trips(id))))?;
-    replicated(&primary, &replica)?;
+    primary.await_synced(&replica)?;
     let served = Served::start(redis_store(primary.port()), &json!({ "read_from": "replica" }))?;
     let load = served.load(&DRIVERS.collect::<Vec<_>>())?;
     ensure!(reads(&replica)? > ENOUGH as u64 && reads(&primary)? == 0, "the replica is read");
@@ -321,7 +305,7 @@ fn a_replica_that_has_come_back_empty_is_not_read() -> Result<()> {
         })
         .collect::<Result<Vec<_>>>()?;
     DRIVERS.into_iter().try_for_each(|id| put(&primary, svc::PROJECT, &row(id, trips(id))))?;
-    replicas.iter().try_for_each(|replica| replicated(&primary, replica))?;
+    replicas.iter().try_for_each(|replica| primary.await_synced(replica))?;
     let served = Served::start(redis_store(primary.port()), &json!({ "read_from": "replica" }))?;
     // One of them is read, and the other one is known.
     let question = served.question(&[*DRIVERS.start()])?;

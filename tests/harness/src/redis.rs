@@ -5,7 +5,8 @@ use std::io::BufReader;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -20,6 +21,9 @@ use crate::tool::Tool;
 const PORTS_TRIED_MAX: usize = 5;
 /// How long one reply may take before the server counts as hung.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a replica is looked at.
+const POLL: Duration = Duration::from_millis(10);
 
 /// A Redis server on a loopback port, without persistence unless asked for.
 ///
@@ -169,6 +173,32 @@ impl Redis {
             return Ok(());
         }
         bail!("redis-server did not come up again: {}", self.log())
+    }
+
+    /// Waits until a replica has all that this primary holds now, and is counted among its
+    /// replicas. `WAIT` would not do: it is about the writes of its own connection.
+    ///
+    /// # Errors
+    /// When that does not come about in time.
+    pub fn await_synced(&self, replica: &Self) -> Result<()> {
+        let role = |server: &Self| server.command(&["ROLE"]);
+        let item = |reply: &Reply, at: usize| reply.items().and_then(|all| all.get(at)).cloned();
+        let text = |text: &str| Some(Reply::Bulk(text.as_bytes().to_vec()));
+        let Some(Reply::Integer(held)) = item(&role(self)?, 1) else { bail!("it is no primary") };
+        let port = text(&replica.port.to_string());
+        let begun = Instant::now();
+        while begun.elapsed() < REPLY_TIMEOUT {
+            let (of_primary, of_replica) = (role(self)?, role(replica)?);
+            let Some(Reply::Array(known)) = item(&of_primary, 2) else { bail!("no primary now") };
+            if known.iter().any(|known| item(known, 1) == port)
+                && item(&of_replica, 3) == text("connected")
+                && matches!(item(&of_replica, 4), Some(Reply::Integer(has)) if has >= held)
+            {
+                return Ok(());
+            }
+            thread::sleep(POLL);
+        }
+        bail!("the replica does not catch up within {} s", REPLY_TIMEOUT.as_secs())
     }
 
     /// Runs one command on a connection of its own.

@@ -41,14 +41,6 @@ fn reads(server: &Redis) -> u64 {
     calls.map_or(0, |calls| calls.parse().expect("a number"))
 }
 
-/// Waits until a replica has caught up.
-fn wait(primary: &Redis) {
-    let begun = Instant::now();
-    while !matches!(primary.command(&["WAIT", "1", "1000"]), Ok(Reply::Integer(1))) {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the replica never catches up");
-    }
-}
-
 #[tokio::test]
 async fn a_replica_is_read_and_its_primary_when_it_is_gone() {
     let (primary, replica) = (Redis::start().expect("one"), Redis::start().expect("another"));
@@ -57,7 +49,7 @@ async fn a_replica_is_read_and_its_primary_when_it_is_gone() {
     let store = connect(config(&primary), impatient()).await.expect("it lets us in");
     let store = store.reading_replicas();
     write(&store).await;
-    wait(&primary);
+    primary.await_synced(&replica).expect("it catches up");
     assert_eq!(found(&store).await, ENTITIES as usize);
     assert_eq!((reads(&primary), reads(&replica)), (0, u64::from(ENTITIES)));
     replica.kill();
