@@ -17,13 +17,19 @@ use crate::settings::Settings;
 /// How soon after a failure another caller tries to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
+/// Connecting takes some round trips more than a read, and is done for all requests to come.
+const CONNECT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
 /// How a request's reads and pushes go about it: soon right, or soon wrong.
 pub(crate) fn limits(read_timeout: Duration) -> WriteLimits {
     WriteLimits {
         // Each request takes one for a round trip; more of them only wait in Redis.
         lanes_max: 32,
-        command_timeout: read_timeout,
-        connect_timeout: read_timeout,
+        // Earlier than the request itself gives up, so that somebody is left to look for the server
+        // that has taken the place of one that hangs.
+        command_timeout: read_timeout * 3 / 4,
+        // Whoever asks is told after the read timeout; what was begun goes on.
+        connect_timeout: read_timeout.max(CONNECT_TIMEOUT_MIN),
         // A lost connection, a moved slot, a failover that is over: those pass within the time.
         retry: RetryPolicy {
             attempts_max: 3,
@@ -40,8 +46,9 @@ pub struct Store {
     config: OnlineStoreConfig,
     read_timeout: Duration,
     reads_replicas: bool,
-    current: RwLock<Option<Arc<OnlineStore>>>,
-    failed_at: Mutex<Option<Instant>>,
+    current: Arc<RwLock<Option<Arc<OnlineStore>>>>,
+    /// Held while the store is being connected.
+    failed_at: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Store {
@@ -51,8 +58,8 @@ impl Store {
             config,
             read_timeout: settings.limits.read_timeout,
             reads_replicas: settings.reads_replicas,
-            current: RwLock::default(),
-            failed_at: Mutex::default(),
+            current: Arc::default(),
+            failed_at: Arc::default(),
         }
     }
 
@@ -69,7 +76,7 @@ impl Store {
     }
 
     async fn connect(&self) -> Result<Arc<OnlineStore>, Error> {
-        let mut failed_at = self.failed_at.lock().await;
+        let mut failed_at = Arc::clone(&self.failed_at).lock_owned().await;
         // Whoever had the lock before may have connected.
         if let Some(store) = self.current() {
             return Ok(store);
@@ -77,19 +84,26 @@ impl Store {
         if failed_at.is_some_and(|at| at.elapsed() < RECONNECT_PAUSE) {
             return Err(Error::NoStore);
         }
-        match OnlineStore::connect(&self.config, limits(self.read_timeout)).await {
-            Ok(store) => {
-                let store = if self.reads_replicas { store.reading_replicas() } else { store };
-                let store = Arc::new(store);
-                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-                *current = Some(Arc::clone(&store));
-                Ok(store)
+        let (config, limits) = (self.config.clone(), limits(self.read_timeout));
+        let (current, reads_replicas) = (Arc::clone(&self.current), self.reads_replicas);
+        // A task of its own: the time of whoever asks may be up before it is done.
+        let connected = tokio::spawn(async move {
+            match OnlineStore::connect(&config, limits).await {
+                Ok(store) => {
+                    let store = if reads_replicas { store.reading_replicas() } else { store };
+                    let store = Arc::new(store);
+                    let mut current = current.write().unwrap_or_else(PoisonError::into_inner);
+                    *current = Some(Arc::clone(&store));
+                    Ok(store)
+                }
+                Err(error) => {
+                    *failed_at = Some(Instant::now());
+                    Err(Error::Store(error))
+                }
             }
-            Err(error) => {
-                *failed_at = Some(Instant::now());
-                Err(Error::Store(error))
-            }
-        }
+        });
+        // Only a panic ends it early, which is logged where it happens.
+        connected.await.unwrap_or(Err(Error::NoStore))
     }
 
     /// What a key carries after the serialized entity key.

@@ -71,10 +71,10 @@ const FIRST_ROWS: usize = 256;
 /// Feast's Redis online store.
 #[derive(Debug)]
 pub(crate) struct RedisStore {
-    connection: Connection,
+    connection: Arc<Connection>,
     lanes: Lanes,
     /// Where features are read, when it is not at the primaries.
-    replicas: Option<Replicas>,
+    replicas: Option<Arc<Replicas>>,
     limits: WriteLimits,
     pace: Arc<Pace>,
     key_ttl_seconds: u64,
@@ -137,7 +137,7 @@ impl RedisStore {
         pace: Arc<Pace>,
     ) -> Result<Self, Error> {
         Ok(Self {
-            connection: Connection::open(config, &limits).await?,
+            connection: Arc::new(Connection::open(config, &limits).await?),
             lanes: Lanes::new(limits.lanes_max, limits.command_timeout, Role::Primary),
             replicas: None,
             limits,

@@ -37,7 +37,7 @@ pub(super) struct Connection {
     settings: Settings,
     current: RwLock<Link>,
     /// Held while `current` is being replaced, so that one does it and the others wait.
-    refreshing: Mutex<()>,
+    refreshing: Arc<Mutex<()>>,
 }
 
 /// One connection, for as long as it holds.
@@ -66,7 +66,7 @@ impl Connection {
         loop {
             let failure = match settings.connect(&[], 0).await {
                 Ok(link) => {
-                    let (current, refreshing) = (RwLock::new(link), Mutex::new(()));
+                    let (current, refreshing) = (RwLock::new(link), Arc::default());
                     return Ok(Self { settings, current, refreshing });
                 }
                 Err(failure) => failure,
@@ -164,15 +164,29 @@ impl Connection {
     /// somebody else did so since `seen` was the map.
     ///
     /// # Cancel safety
-    /// The old connection stays when the future is dropped.
-    pub(super) async fn refresh(&self, seen: &Servers) -> Result<(), Failure> {
-        let _alone = self.refreshing.lock().await;
+    /// When the future is dropped, what was begun goes on: a reader whose time is up would take the
+    /// new connection with it otherwise, and the next one begin anew, for ever.
+    pub(super) async fn refresh(self: &Arc<Self>, seen: &Servers) -> Result<(), Failure> {
+        let alone = Arc::clone(&self.refreshing).lock_owned().await;
         let known = self.servers();
-        if known.generation() == seen.generation() {
-            let link = self.settings.connect(known.list(), known.generation() + 1).await?;
-            *self.current.write().unwrap_or_else(PoisonError::into_inner) = link;
+        if known.generation() != seen.generation() {
+            return Ok(());
         }
-        Ok(())
+        let this = Arc::clone(self);
+        let refreshed = tokio::spawn(async move {
+            let link = this.settings.connect(known.list(), known.generation() + 1).await?;
+            *this.current.write().unwrap_or_else(PoisonError::into_inner) = link;
+            drop(alone);
+            Ok(())
+        });
+        match refreshed.await {
+            Ok(refreshed) => refreshed,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The whole process ends.
+                Err(_) => Ok(()),
+            },
+        }
     }
 
     /// Opens a socket of its own to one server, logged in and with the database selected.

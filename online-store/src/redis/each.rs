@@ -86,7 +86,7 @@ impl RedisStore {
             let asked = self.each_open(keys, &open(&answers), at, commands, &answers).await;
             if let Err(failure) = asked {
                 tracing::warn!(error = %failure.error, "a replica failed; its primary is read");
-                replicas.forget().await;
+                replicas.rest(&servers);
             }
         }
         let mut failed = 0;

@@ -194,7 +194,7 @@ async fn next(
     }
 }
 
-fn lost(address: &str, error: std::io::Error) -> Failure {
+pub(super) fn lost(address: &str, error: std::io::Error) -> Failure {
     let kind = if error.kind() == std::io::ErrorKind::TimedOut {
         ErrorKind::Timeout
     } else {

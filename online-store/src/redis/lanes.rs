@@ -1,13 +1,14 @@
 //! Lanes that are open and free, server by server, and how many there may be.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{Connection, Role, Server};
-use super::lane::Lane;
+use super::lane::{self, Lane};
 use super::reply::Failure;
 
 /// The lanes of all servers.
@@ -60,11 +61,19 @@ impl Lanes {
             Some(lane) => lane,
             None => {
                 // Boxed: most of the time there is a free one, and a read is small then.
-                let socket = match self.role {
-                    Role::Primary => Box::pin(connection.dial(server)).await?,
-                    Role::Replica => Box::pin(connection.dial_replica(server)).await?,
-                };
-                Lane::new(server.to_string(), socket, self.command_timeout)
+                let dial = Box::pin(async {
+                    match self.role {
+                        Role::Primary => connection.dial(server).await,
+                        Role::Replica => connection.dial_replica(server).await,
+                    }
+                });
+                // Whoever wants to send a command has no more time than that takes, and should
+                // see the failure: it has the servers looked for anew.
+                let dialled = tokio::time::timeout(self.command_timeout, dial).await;
+                let address = server.to_string();
+                let silent = |_| Err(lane::lost(&address, io::ErrorKind::TimedOut.into()));
+                let socket = dialled.unwrap_or_else(silent)?;
+                Lane::new(address, socket, self.command_timeout)
             }
         };
         Ok(Taken { lane, shelf, _permit: permit })

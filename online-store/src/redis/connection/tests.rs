@@ -4,6 +4,7 @@ mod cluster;
 mod sentinel;
 mod socket;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use feast::config::{RedisConfig, RedisNode, RedisServers, RedisTls};
@@ -24,8 +25,8 @@ fn nodes(ports: impl IntoIterator<Item = u16>) -> Vec<RedisNode> {
     ports.into_iter().map(node).collect()
 }
 
-async fn open(config: &RedisConfig) -> Result<Connection, Error> {
-    Connection::open(config, &impatient()).await
+async fn open(config: &RedisConfig) -> Result<Arc<Connection>, Error> {
+    Connection::open(config, &impatient()).await.map(Arc::new)
 }
 
 /// An error with all its causes.
