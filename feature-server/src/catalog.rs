@@ -125,7 +125,7 @@ impl Catalog {
     /// Reads the registry once.
     ///
     /// # Errors
-    /// [`Error::Registry`]; what was known before is kept.
+    /// [`Error::Registry`], [`Error::RegistryTimeout`]; what was known before is kept.
     pub async fn refresh(&self) -> Result<(), Error> {
         let read = tokio::time::timeout(READ_TIMEOUT, self.registry.snapshot(&self.project.name));
         let snapshot = match read.await {
@@ -141,7 +141,7 @@ impl Catalog {
             Err(_) => {
                 tracing::warn!("the registry takes too long; what was read before is served");
                 self.metrics.registry_failures.inc();
-                return Err(Error::NoRegistry);
+                return Err(Error::RegistryTimeout { limit: READ_TIMEOUT });
             }
         };
         *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());

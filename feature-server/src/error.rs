@@ -155,6 +155,12 @@ pub enum Error {
     /// The registry has not been read yet.
     #[error("the registry has not been read yet")]
     NoRegistry,
+    /// The registry took too long.
+    #[error("the registry did not answer within {} s", limit.as_secs())]
+    RegistryTimeout {
+        /// How long it may take.
+        limit: Duration,
+    },
     /// The online store cannot be read or written.
     #[error("the online store cannot be used")]
     Store(#[source] online_store::Error),
@@ -186,7 +192,9 @@ impl Error {
             Self::TooMuch { .. } => Code::TooMuchAskedFor,
             Self::Body { .. } => Code::InvalidShape,
             Self::MissingColumn { .. } | Self::Cell { .. } => Code::InvalidRows,
-            Self::Registry(_) | Self::NoRegistry => Code::RegistryUnavailable,
+            Self::Registry(_) | Self::NoRegistry | Self::RegistryTimeout { .. } => {
+                Code::RegistryUnavailable
+            }
             Self::Store(_) | Self::NoStore | Self::StoreTimeout { .. } => {
                 Code::OnlineStoreUnavailable
             }
