@@ -13,10 +13,10 @@ use crate::id::AttemptId;
 /// Names a commit of one view.
 ///
 /// Written to the online store after the attempt's last row and before the ledger's commit, so
-/// that it is either the ledger's last commit or the one that was about to be made.
+/// that it is either the ledger's last commit or one that was about to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Marker {
-    /// Counts the commits of the view, from 1.
+    /// Grows with the commits of the view, from 1, and past each that was about to be made.
     pub sequence: u64,
     /// The attempt that was committed.
     pub attempt: AttemptId,
@@ -44,11 +44,11 @@ impl Agreement {
         let sequence = |marker: Option<Marker>| marker.map_or(0, |marker| marker.sequence);
         if ledger == store {
             Self::Same
-        } else if sequence(store) == sequence(ledger) + 1 && is_known {
+        } else if sequence(store) > sequence(ledger) && is_known {
+            // By more than one when several processes stopped there, one after the other. A ledger
+            // that knows the attempt has forgotten nothing that was committed before it began.
             Self::Prepared
-        } else if sequence(store) > sequence(ledger)
-            || (sequence(store) == sequence(ledger) && !is_known)
-        {
+        } else if sequence(store) >= sequence(ledger) && !is_known {
             Self::LedgerLost
         } else {
             Self::StoreLost
@@ -97,6 +97,12 @@ mod tests {
     }
 
     #[test]
+    fn several_processes_may_stop_before_their_commits() {
+        assert_eq!(Agreement::of(marker(3, 7), marker(5, 9), true), Agreement::Prepared);
+        assert_eq!(Agreement::of(None, marker(2, 8), true), Agreement::Prepared);
+    }
+
+    #[test]
     fn a_missing_or_older_marker_is_a_loss_of_the_store() {
         assert_eq!(Agreement::of(marker(3, 7), None, false), Agreement::StoreLost);
         assert_eq!(Agreement::of(marker(3, 7), marker(2, 6), true), Agreement::StoreLost);
@@ -106,7 +112,7 @@ mod tests {
     #[test]
     fn an_unknown_commit_is_a_loss_of_the_ledger() {
         assert_eq!(Agreement::of(None, marker(1, 7), false), Agreement::LedgerLost);
-        assert_eq!(Agreement::of(marker(3, 7), marker(5, 8), true), Agreement::LedgerLost);
+        assert_eq!(Agreement::of(marker(3, 7), marker(5, 8), false), Agreement::LedgerLost);
         assert_eq!(Agreement::of(marker(3, 7), marker(4, 8), false), Agreement::LedgerLost);
         assert_eq!(Agreement::of(marker(3, 7), marker(3, 8), false), Agreement::LedgerLost);
     }

@@ -46,6 +46,24 @@ pub(crate) fn survives(workload: &Workload, place: Place<'_>, kills: u32) -> Res
     Ok(())
 }
 
+/// Has so many runs end themselves just before they commit; the next one lands.
+pub(crate) fn stops_before_commits(
+    workload: &Workload,
+    place: Place<'_>,
+    times: u32,
+) -> Result<()> {
+    let world = workload.set_up(place, "stopped")?;
+    let arguments = World::arguments(true);
+    for _ in 0..times {
+        let mut run = world.repo.command(&arguments)?;
+        let ended = Ended::from(run.env("TIDEGATE_FAIL_AT", "marked").output()?);
+        ensure!(ended.code.is_none(), "it did not stop: {}", ended.all());
+    }
+    world.repo.succeed(&arguments)?;
+    let left_behind = outcome(&world)?;
+    (0..world.views()).try_for_each(|view| world.check_view(view, &left_behind.stored))
+}
+
 fn kill_often(
     world: &World<'_>,
     kills: u32,

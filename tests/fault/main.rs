@@ -12,7 +12,7 @@ mod workload;
 use anyhow::Result;
 use harness::Postgres;
 
-use crate::kill::survives;
+use crate::kill::{stops_before_commits, survives};
 use crate::workload::{Place, Store, Workload};
 
 /// Few views of many rows: most kills fall between two writes.
@@ -40,4 +40,11 @@ fn killed_with_registry_and_ledger_in_postgres() -> Result<()> {
 fn killed_with_feasts_sqlite_store() -> Result<()> {
     let workload = Workload { views: 3, entities: 1_000, store: Store::Sqlite };
     survives(&workload, Place::File, 12)
+}
+
+/// Each of them leaves a marker that the ledger has no commit for.
+#[test]
+fn stopped_between_marker_and_commit_again_and_again() -> Result<()> {
+    let workload = Workload { views: 1, entities: 20, store: Store::Redis };
+    stops_before_commits(&workload, Place::File, 3)
 }
