@@ -118,7 +118,7 @@ pub struct ServeMetrics {
     rows_written: Family<ViewLabels, Counter>,
     rows_stale: Family<ViewLabels, Counter>,
     vectors_used: Counter,
-    vectors_untold: Counter,
+    vectors_assembled: Counter,
     feast: FeastMetrics,
 }
 
@@ -166,7 +166,7 @@ impl ServeMetrics {
             rows_written: Family::default(),
             rows_stale: Family::default(),
             vectors_used: Counter::default(),
-            vectors_untold: Counter::default(),
+            vectors_assembled: Counter::default(),
             feast: FeastMetrics::register(metrics),
         };
         let own = metrics.registry();
@@ -208,7 +208,7 @@ impl ServeMetrics {
         own.register(
             "serve_vector_rows_assembled",
             "Rows whose precomputed vector is missing, stale or has a null, read from the views",
-            made.vectors_untold.clone(),
+            made.vectors_assembled.clone(),
         );
         made
     }
@@ -256,9 +256,9 @@ impl ServeMetrics {
     }
 
     /// Counts rows of services with precomputed vectors.
-    pub fn vectors(&self, used: usize, untold: usize) {
+    pub fn vectors(&self, used: usize, assembled: usize) {
         self.vectors_used.inc_by(used as u64);
-        self.vectors_untold.inc_by(untold as u64);
+        self.vectors_assembled.inc_by(assembled as u64);
     }
 
     /// Counts rows of a push.

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,6 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use crate::caller::Caller;
-use crate::held::allow_files;
 use crate::server::Server;
 use crate::site::{Mode, Site};
 
@@ -135,4 +135,25 @@ fn a_thousand_idle_connections_do_not_stop_others() -> Result<()> {
     first.read_exact(&mut head)?;
     assert_eq!(&head, b"HTTP/1.1 200");
     Ok(())
+}
+
+/// Raises this process's limit on open files, and so that of the servers that it starts from now
+/// on; tells how many there may be, at most those that are wanted.
+pub(crate) fn allow_files(wanted: usize) -> Result<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits")?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files"));
+    let mut numbers = line.context("there is a limit")?.split_whitespace().skip(3);
+    let mut next = || match numbers.next().context("it has a number")? {
+        "unlimited" => Ok(usize::MAX),
+        number => number.parse::<usize>().context("it is a number"),
+    };
+    let (soft, hard) = (next()?, next()?);
+    let granted = wanted.min(hard);
+    if soft < granted {
+        let (pid, nofile) = (std::process::id().to_string(), format!("--nofile={granted}:"));
+        let set = Command::new("prlimit").args(["--pid", &pid, &nofile]).status();
+        let set = set.context("`prlimit` of util-linux is needed")?;
+        ensure!(set.success(), "the system does not allow {granted} open files");
+    }
+    Ok(granted)
 }

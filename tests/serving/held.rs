@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
@@ -15,7 +14,7 @@ use ::tests::wait::until;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use crate::crowd::{connect, is_served};
+use crate::crowd::{allow_files, connect, is_served};
 use crate::server::Server;
 use crate::site::{Mode, Site};
 
@@ -39,27 +38,6 @@ const SCRAPS_BYTES: u64 = 16 << 20;
 const SECOND: usize = 5;
 /// How many files a server may have open beside those of its callers, here and then.
 const OWN_FILES: usize = 50;
-
-/// Raises this process's limit on open files, and so that of the servers that it starts from now
-/// on; tells how many there may be, at most those that are wanted.
-pub(crate) fn allow_files(wanted: usize) -> Result<usize> {
-    let limits = fs::read_to_string("/proc/self/limits")?;
-    let line = limits.lines().find(|line| line.starts_with("Max open files"));
-    let mut numbers = line.context("there is a limit")?.split_whitespace().skip(3);
-    let mut next = || match numbers.next().context("it has a number")? {
-        "unlimited" => Ok(usize::MAX),
-        number => number.parse::<usize>().context("it is a number"),
-    };
-    let (soft, hard) = (next()?, next()?);
-    let granted = wanted.min(hard);
-    if soft < granted {
-        let (pid, nofile) = (std::process::id().to_string(), format!("--nofile={granted}:"));
-        let set = Command::new("prlimit").args(["--pid", &pid, &nofile]).status();
-        let set = set.context("`prlimit` of util-linux is needed")?;
-        ensure!(set.success(), "the system does not allow {granted} open files");
-    }
-    Ok(granted)
-}
 
 /// What the machine knows of a process.
 #[derive(Clone, Copy, Debug)]

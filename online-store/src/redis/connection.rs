@@ -189,20 +189,13 @@ impl Connection {
         }
     }
 
-    /// Opens a socket of its own to one server, logged in and with the database selected.
+    /// Opens a socket of its own to one server, logged in and with the database selected; a replica
+    /// is told that it will be read.
     ///
     /// # Cancel safety
     /// A socket that is dropped half-way is closed.
-    pub(super) async fn dial(&self, server: &Server) -> Result<Socket, Failure> {
-        self.settings.dial(server, Role::Primary).await
-    }
-
-    /// The same to a replica, which is told that it will be read.
-    ///
-    /// # Cancel safety
-    /// As [`Self::dial`].
-    pub(super) async fn dial_replica(&self, server: &Server) -> Result<Socket, Failure> {
-        self.settings.dial(server, Role::Replica).await
+    pub(super) async fn dial(&self, server: &Server, role: Role) -> Result<Socket, Failure> {
+        self.settings.dial(server, role).await
     }
 
     /// The replicas that a primary says are connected to it.

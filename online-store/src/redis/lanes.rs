@@ -61,12 +61,7 @@ impl Lanes {
             Some(lane) => lane,
             None => {
                 // Boxed: most of the time there is a free one, and a read is small then.
-                let dial = Box::pin(async {
-                    match self.role {
-                        Role::Primary => connection.dial(server).await,
-                        Role::Replica => connection.dial_replica(server).await,
-                    }
-                });
+                let dial = Box::pin(connection.dial(server, self.role));
                 // Whoever wants to send a command has no more time than that takes, and should
                 // see the failure: it has the servers looked for anew.
                 let dialled = tokio::time::timeout(self.command_timeout, dial).await;

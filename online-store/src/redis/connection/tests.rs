@@ -12,7 +12,7 @@ use fred::types::Value;
 use harness::{Certificates, Link, Redis, Reply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Connection, Server, Socket};
+use super::{Connection, Role, Server, Socket};
 use crate::error::{Error, Trouble};
 use crate::redis::reply::Remedy;
 use crate::redis::tests::{config_of as config, impatient};

@@ -177,7 +177,7 @@ async fn a_cluster_with_tls_is_reached_by_the_ports_for_it() {
     let known: BTreeSet<u16> = ports(&connection).into_iter().collect();
     assert_eq!(known, cluster.ports().into_iter().collect());
     for server in servers.list() {
-        let mut socket = connection.dial(server).await.expect("it speaks TLS");
+        let mut socket = connection.dial(server, Role::Primary).await.expect("it speaks TLS");
         assert_eq!(say(&mut socket, "PING").await, "+PONG");
     }
     let other = RedisTls { ca_certs: Some(made.other_authority()), ..certificate_of(&made) };

@@ -36,7 +36,7 @@ async fn a_failover_changes_the_address_and_the_run_id_but_not_the_name() {
     assert_eq!(after.keys().collect::<Vec<_>>(), ["mymaster"]);
     assert_ne!(before, after);
     let server = connection.servers().list()[0].clone();
-    let mut socket = connection.dial(&server).await.expect("it is there");
+    let mut socket = connection.dial(&server, Role::Primary).await.expect("it is there");
     assert_eq!(say(&mut socket, "SET k 1").await, "+OK");
 }
 
@@ -46,11 +46,11 @@ async fn a_primary_that_became_a_replica_is_left() {
     let [primary, replica] = made.servers();
     let connection = open(&config(watched(made.sentinels()))).await.expect("open");
     let seen = connection.servers();
-    let mut socket = connection.dial(&seen.list()[0]).await.expect("it is there");
+    let mut socket = connection.dial(&seen.list()[0], Role::Primary).await.expect("it is there");
     assert_eq!(say(&mut socket, "SET k 1").await, "+OK");
     made.switch_over().expect("the replica takes over");
     // The old one still answers, and only its refusal tells.
-    let mut socket = connection.dial(&seen.list()[0]).await.expect("it is there");
+    let mut socket = connection.dial(&seen.list()[0], Role::Primary).await.expect("it is there");
     assert!(say(&mut socket, "SET k 2").await.starts_with("-READONLY"));
     let failure = connection.check_writable().await.expect_err("it is a replica");
     assert!(failure.error.to_string().contains(&primary.port().to_string()), "{}", failure.error);
@@ -104,7 +104,7 @@ async fn servers_and_sentinels_have_passwords_of_their_own() {
     };
     let connection = open(&with(Some("sesame"), Some("sesame"))).await.expect("open");
     let server = connection.servers().list()[0].clone();
-    connection.dial(&server).await.expect("the password is right");
+    connection.dial(&server, Role::Primary).await.expect("the password is right");
     for (server, sentinel) in [(Some("sesame"), None), (None, Some("sesame"))] {
         let error = open(&with(server, sentinel)).await.expect_err("one password is missing");
         assert!(matches!(error, Error::Access { .. }), "{error:?}");
@@ -127,6 +127,6 @@ async fn tls_is_for_the_servers_and_not_for_the_sentinels() {
     connection.refresh(&seen).await.expect("the sentinels know by now");
     let server = connection.servers().list()[0].clone();
     assert_eq!(Some(server.port), replica.tls_port());
-    let mut socket = connection.dial(&server).await.expect("it speaks TLS");
+    let mut socket = connection.dial(&server, Role::Primary).await.expect("it speaks TLS");
     assert_eq!(say(&mut socket, "SET k 1").await, "+OK");
 }

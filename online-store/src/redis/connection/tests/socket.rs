@@ -8,7 +8,7 @@ use crate::limits::WriteLimits;
 async fn dial(config: &RedisConfig) -> Result<Socket, Error> {
     let connection = open(config).await?;
     let server = connection.servers().list()[0].clone();
-    connection.dial(&server).await.map_err(|failure| failure.error)
+    connection.dial(&server, Role::Primary).await.map_err(|failure| failure.error)
 }
 
 fn at(host: &str, port: u16) -> RedisServers {
@@ -49,7 +49,9 @@ async fn a_password_that_has_changed_is_told_and_never_shown() {
     let changed = server.command_as(Some("r1ght"), &change).expect("an answer");
     assert_eq!(changed, Reply::Status("OK".to_owned()));
     let server = connection.servers().list()[0].clone();
-    let Err(failure) = connection.dial(&server).await else { panic!("it let us in") };
+    let Err(failure) = connection.dial(&server, Role::Primary).await else {
+        panic!("it let us in")
+    };
     assert!(matches!(failure.error, Error::Access { .. }), "{:?}", failure.error);
     assert_eq!(failure.remedy, Remedy::GiveUp);
     assert!(!format!("{:?} {connection:?}", failure.error).contains("r1ght"));
@@ -64,7 +66,9 @@ async fn a_replica_is_only_taken_while_it_follows_its_primary() {
     let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port]).expect("a replica");
     let connection = open(&config(RedisServers::One(node(primary.port())))).await.expect("open");
     let server = Server { host: "127.0.0.1".to_owned(), port: replica.port() };
-    let Err(failure) = connection.dial_replica(&server).await else { panic!("it has nothing") };
+    let Err(failure) = connection.dial(&server, Role::Replica).await else {
+        panic!("it has nothing")
+    };
     let trouble = match &failure.error {
         Error::Unavailable { trouble, .. } => *trouble,
         other => panic!("{other:?}"),
@@ -76,11 +80,11 @@ async fn a_replica_is_only_taken_while_it_follows_its_primary() {
     while replica.command(&["GET", "k"]).expect("an answer") != Reply::Bulk(b"1".to_vec()) {
         assert!(begun.elapsed() < Duration::from_secs(20), "the replica never follows");
     }
-    let mut socket = connection.dial_replica(&server).await.expect("it follows");
+    let mut socket = connection.dial(&server, Role::Replica).await.expect("it follows");
     assert_eq!(say(&mut socket, "GET k").await, "$1\r\n1", "nothing else is left to read");
     // A primary is not what was expected either.
     let followed = connection.servers().list()[0].clone();
-    assert!(connection.dial_replica(&followed).await.is_err(), "it follows nobody");
+    assert!(connection.dial(&followed, Role::Replica).await.is_err(), "it follows nobody");
     primary.kill();
     let begun = Instant::now();
     let info = || match replica.command(&["INFO", "replication"]) {
@@ -90,7 +94,7 @@ async fn a_replica_is_only_taken_while_it_follows_its_primary() {
     while !info().contains("master_link_status:down") {
         assert!(begun.elapsed() < Duration::from_secs(20), "the replica does not notice");
     }
-    connection.dial_replica(&server).await.expect("it has all that there was");
+    connection.dial(&server, Role::Replica).await.expect("it has all that there was");
 }
 
 #[tokio::test]
@@ -103,7 +107,9 @@ async fn a_server_that_takes_connections_and_says_nothing_is_given_up() {
     let port = silent.local_addr().expect("an address").port();
     let started = Instant::now();
     let silent = Server { host: "127.0.0.1".to_owned(), port };
-    let Err(failure) = connection.dial(&silent).await else { panic!("nobody answers") };
+    let Err(failure) = connection.dial(&silent, Role::Primary).await else {
+        panic!("nobody answers")
+    };
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert_eq!(failure.remedy, Remedy::Reconnect);
     let text = chain(&failure.error);
